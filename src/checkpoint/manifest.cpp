@@ -1,0 +1,224 @@
+#include "checkpoint/manifest.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "checkpoint/digest.hpp"
+
+namespace rondo::checkpoint {
+
+using Json = nlohmann::json;
+
+namespace {
+
+constexpr std::string_view kHead = "{\n\"hash\": \"";
+constexpr size_t kHashDigits = 32;
+
+Json json_of(const Shard& shard) {
+  Json parts = Json::array();
+  for (const Part& part : shard.parts) {
+    parts.push_back(
+        {{"begin", part.range.begin}, {"end", part.range.end}, {"crc32c", part.crc32c}});
+  }
+  Json segments = Json::array();
+  for (const Segment& s : shard.segments) {
+    segments.push_back(Json::array({s.tensor, s.elements.begin, s.elements.end, s.offset}));
+  }
+  return {{"file", shard.file},         {"bytes", shard.bytes}, {"data_at", shard.data_at},
+          {"elements", shard.elements}, {"frame", shard.frame}, {"parts", parts},
+          {"segments", segments}};
+}
+
+void require(bool condition, std::string_view what) {
+  if (!condition) throw base::UserError(std::string(what));
+}
+
+bool plain_file_name(const std::string& name) {
+  return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos;
+}
+
+LogicalTensor tensor_of(const Json& json) {
+  LogicalTensor tensor{json.at("name").get<std::string>(),
+                       json.at("shape").get<std::vector<int64_t>>()};
+  require(!tensor.name.empty() && !tensor.shape.empty(), "a tensor has no name or no shape");
+  int64_t count = 1;
+  for (const int64_t size : tensor.shape) {
+    require(size >= 1 && !__builtin_mul_overflow(count, size, &count) &&
+                count <= std::numeric_limits<int64_t>::max() / 8,
+            fmt::format("tensor {} has an impossible shape", tensor.name));
+  }
+  return tensor;
+}
+
+Shard shard_of(const Json& json, const std::vector<LogicalTensor>& tensors) {
+  Shard shard;
+  shard.file = json.at("file").get<std::string>();
+  require(plain_file_name(shard.file), fmt::format("'{}' is not a plain file name", shard.file));
+  shard.bytes = json.at("bytes").get<int64_t>();
+  shard.data_at = json.at("data_at").get<int64_t>();
+  shard.elements = json.at("elements").get<int64_t>();
+  shard.frame = json.at("frame").get<std::string>();
+  require(shard.data_at >= 0 && shard.elements >= 1 && shard.bytes >= shard.data_at &&
+              (shard.bytes - shard.data_at) / 4 >= shard.elements,
+          fmt::format("{}: {} elements at byte {} do not fit into {} bytes", shard.file,
+                      shard.elements, shard.data_at, shard.bytes));
+  int64_t next = 0;
+  for (const Json& item : json.at("parts")) {
+    Part part;
+    part.range = {item.at("begin").get<int64_t>(), item.at("end").get<int64_t>()};
+    part.crc32c = item.at("crc32c").get<std::vector<uint32_t>>();
+    require(
+        part.range.begin == next && part.range.size() >= 1 && part.range.end <= shard.elements &&
+            static_cast<int64_t>(part.crc32c.size()) == base::ceil_div(part.range.size(), kBlock),
+        fmt::format("{}: the part at element {} is malformed", shard.file, part.range.begin));
+    next = part.range.end;
+    shard.parts.push_back(std::move(part));
+  }
+  require(next == shard.elements,
+          fmt::format("{}: parts end at element {} of {}", shard.file, next, shard.elements));
+  next = 0;
+  for (const Json& item : json.at("segments")) {
+    require(item.is_array() && item.size() == 4, "a segment is not [tensor, begin, end, offset]");
+    const Segment segment{item[0].get<size_t>(),
+                          {item[1].get<int64_t>(), item[2].get<int64_t>()},
+                          item[3].get<int64_t>()};
+    require(segment.tensor < tensors.size() && segment.elements.begin >= 0 &&
+                segment.elements.size() >= 1 &&
+                segment.elements.end <= tensors[segment.tensor].count() && segment.offset == next &&
+                segment.elements.size() <= shard.elements - next,
+            fmt::format("{}: the segment at element {} is malformed", shard.file, segment.offset));
+    next += segment.elements.size();
+    shard.segments.push_back(segment);
+  }
+  require(next == shard.elements,
+          fmt::format("{}: segments end at element {} of {}", shard.file, next, shard.elements));
+  return shard;
+}
+
+void check_hash(const std::string& text) {
+  const size_t at = kHead.size();
+  require(text.starts_with(kHead) && text.size() > at + kHashDigits,
+          "it does not begin with a hash");
+  std::string zeroed = text;
+  zeroed.replace(at, kHashDigits, kHashDigits, '0');
+  require(base::hash_hex(zeroed) == text.substr(at, kHashDigits),
+          "its text does not have the hash that it names: it was changed or damaged");
+}
+
+Manifest manifest_of(const Json& json) {
+  Manifest manifest;
+  manifest.id = json.at("id").get<std::string>();
+  manifest.name = json.at("name").get<std::string>();
+  manifest.step = json.at("step").get<int64_t>();
+  manifest.digest = json.at("digest").get<std::string>();
+  parse_digest(manifest.digest);
+  manifest.state = json.at("state");
+  require(manifest.state.is_object(), "state is not an object");
+  std::set<std::string> names;
+  for (const Json& item : json.at("tensors")) {
+    manifest.tensors.push_back(tensor_of(item));
+    require(names.insert(manifest.tensors.back().name).second,
+            fmt::format("tensor {} is there twice", manifest.tensors.back().name));
+  }
+  names.clear();
+  for (const Json& item : json.at("shards")) {
+    manifest.shards.push_back(shard_of(item, manifest.tensors));
+    require(names.insert(manifest.shards.back().file).second,
+            fmt::format("shard {} is there twice", manifest.shards.back().file));
+  }
+  manifest.logical_bytes = json.at("logical").at("bytes").get<int64_t>();
+  manifest.logical_hash = json.at("logical").at("hash").get<std::string>();
+  const std::string fault = coverage_fault(manifest.tensors, manifest.shards);
+  require(fault.empty(), fault);
+  return manifest;
+}
+
+}  // namespace
+
+int64_t LogicalTensor::count() const {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+int64_t count_of(const std::vector<LogicalTensor>& tensors) {
+  int64_t count = 0;
+  for (const LogicalTensor& tensor : tensors) count += tensor.count();
+  return count;
+}
+
+int64_t Manifest::file_bytes() const {
+  int64_t bytes = logical_bytes;
+  for (const Shard& shard : shards) bytes += shard.bytes;
+  return bytes;
+}
+
+std::string coverage_fault(const std::vector<LogicalTensor>& tensors,
+                           const std::vector<Shard>& shards) {
+  std::vector<std::vector<base::Slice>> stored(tensors.size());
+  for (const Shard& shard : shards) {
+    for (const Segment& segment : shard.segments) {
+      stored[segment.tensor].push_back(segment.elements);
+    }
+  }
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    std::sort(stored[t].begin(), stored[t].end(), [](base::Slice a, base::Slice b) {
+      return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+    });
+    stored[t].push_back({tensors[t].count(), tensors[t].count()});
+    int64_t next = 0;
+    for (const base::Slice slice : stored[t]) {
+      if (slice.begin != next) {
+        return fmt::format("elements [{}, {}) of tensor {} are stored {}",
+                           std::min(slice.begin, next), std::max(slice.begin, next),
+                           tensors[t].name, slice.begin > next ? "nowhere" : "more than once");
+      }
+      next = slice.end;
+    }
+  }
+  return {};
+}
+
+std::string manifest_text(const Manifest& manifest) {
+  Json tensors = Json::array();
+  for (const LogicalTensor& t : manifest.tensors) {
+    tensors.push_back({{"name", t.name}, {"shape", t.shape}});
+  }
+  std::string text(kHead);
+  text.append(kHashDigits, '0');
+  text += fmt::format("\",\n\"format\": \"{}\",\n\"version\": {},\n\"id\": {},\n\"name\": {},\n",
+                      kFormat, kVersion, Json(manifest.id).dump(), Json(manifest.name).dump());
+  text += fmt::format("\"step\": {},\n\"digest\": \"{}\",\n\"state\": {},\n", manifest.step,
+                      manifest.digest, manifest.state.dump());
+  text += fmt::format("\"logical\": {{\"file\": \"{}\", \"bytes\": {}, \"hash\": \"{}\"}},\n",
+                      kLogicalFile, manifest.logical_bytes, manifest.logical_hash);
+  text += "\"tensors\": " + tensors.dump() + ",\n\"shards\": [";
+  for (size_t s = 0; s < manifest.shards.size(); ++s) {
+    text += (s == 0 ? "\n" : ",\n") + json_of(manifest.shards[s]).dump();
+  }
+  text += "\n]\n}\n";
+  return text.replace(kHead.size(), kHashDigits, base::hash_hex(text));
+}
+
+Manifest parse_manifest(const std::string& text, const std::string& path) {
+  try {
+    const Json json = Json::parse(text);
+    require(json.is_object() && json.value("format", "") == kFormat,
+            fmt::format("it is not of the format {}", kFormat));
+    const int64_t version = json.at("version").get<int64_t>();
+    require(version >= 1 && version <= kVersion,
+            fmt::format("its version is {}, this program reads versions 1 to {}: use a newer rondo",
+                        version, kVersion));
+    check_hash(text);
+    return manifest_of(json);
+  } catch (const Json::exception& error) {
+    base::fail_user("{}: is not a usable manifest: {}.", path, error.what());
+  } catch (const base::UserError& error) {
+    base::fail_user("{}: is not a usable manifest: {}.", path, error.what());
+  }
+}
+
+}  // namespace rondo::checkpoint

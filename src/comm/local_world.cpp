@@ -1,0 +1,197 @@
+// Threads as ranks. A collective is: publish my tensors, meet, read the others', meet again. Sums
+// run in rank order, so results are the same on every rank and in every run.
+#include "comm/local_world.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "base/error.hpp"
+#include "comm/finished.hpp"
+
+namespace rondo::comm {
+
+namespace {
+
+// What the ranks of one group share.
+class Meeting {
+ public:
+  explicit Meeting(int size) : tensors_(static_cast<size_t>(size)), size_(size) {}
+
+  int size() const { return size_; }
+
+  void arrive() {
+    std::unique_lock lock(mutex_);
+    throw_if_broken();
+    const int64_t turn = turn_;
+    if (++arrived_ == size_) {
+      arrived_ = 0;
+      ++turn_;
+      lock.unlock();
+      changed_.notify_all();
+      return;
+    }
+    changed_.wait(lock, [&] { return turn_ != turn || broken_; });
+    if (turn_ == turn) throw_if_broken();
+  }
+
+  void give_up() {
+    const std::scoped_lock lock(mutex_);
+    broken_ = true;
+    changed_.notify_all();
+  }
+
+  // Written between meetings by its own rank, read by the others after the next one.
+  at::Tensor& tensor_of(int rank) { return tensors_[static_cast<size_t>(rank)]; }
+
+ private:
+  void throw_if_broken() const {
+    if (broken_) throw base::SystemError("another rank ended while this one waited for it");
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<at::Tensor> tensors_;
+  int size_;
+  int arrived_ = 0;
+  int64_t turn_ = 0;
+  bool broken_ = false;
+};
+
+class LocalGroup : public Group {
+ public:
+  LocalGroup(int rank, Meeting& meeting) : rank_(rank), meeting_(meeting) {}
+  int rank() const override { return rank_; }
+  int size() const override { return meeting_.size(); }
+  std::string_view backend() const override { return "local"; }
+
+ protected:
+  Pending start_all_reduce(at::Tensor tensor, bool maximum) override {
+    publish(tensor);
+    at::Tensor result = meeting_.tensor_of(0).clone();
+    for (int r = 1; r < size(); ++r) {
+      const at::Tensor& other = meeting_.tensor_of(r);
+      check_same(other, tensor);
+      if (maximum) {
+        at::maximum_out(result, result, other.view_as(result));
+      } else {
+        result.add_(other.view_as(result));
+      }
+    }
+    meeting_.arrive();
+    tensor.copy_(result.view_as(tensor));
+    return finished();
+  }
+
+  Pending start_sum_scatter(at::Tensor out, at::Tensor in) override {
+    publish(in);
+    const int64_t n = out.numel();
+    at::Tensor sum = slice_of(0, rank_, n).clone();
+    for (int r = 1; r < size(); ++r) sum.add_(slice_of(r, rank_, n));
+    meeting_.arrive();
+    out.view({-1}).copy_(sum);
+    return finished();
+  }
+
+  Pending start_all_gather(at::Tensor out, at::Tensor in) override {
+    publish(in);
+    const int64_t n = in.numel();
+    // Copies of all first: `in` may be a slice of `out` on another rank's side as well.
+    for (int r = 0; r < size(); ++r) {
+      const at::Tensor& other = meeting_.tensor_of(r);
+      check_same(other, in);
+      const at::Tensor target = out.view({-1}).narrow(0, r * n, n);
+      if (target.data_ptr() != other.data_ptr()) target.copy_(other.view({-1}));
+    }
+    meeting_.arrive();
+    return finished();
+  }
+
+  Pending start_broadcast(at::Tensor tensor, int root) override {
+    publish(tensor);
+    const at::Tensor& source = meeting_.tensor_of(root);
+    check_same(source, tensor);
+    if (rank_ != root) tensor.copy_(source.view_as(tensor));
+    meeting_.arrive();
+    return finished();
+  }
+
+  Pending start_all_to_all(at::Tensor out, at::Tensor in) override {
+    publish(in);
+    const int64_t n = in.numel() / size();
+    at::Tensor result = at::empty_like(in);
+    for (int r = 0; r < size(); ++r) {
+      result.view({-1}).narrow(0, r * n, n).copy_(slice_of(r, rank_, n));
+    }
+    meeting_.arrive();
+    out.view({-1}).copy_(result.view({-1}));
+    return finished();
+  }
+
+ private:
+  void publish(const at::Tensor& tensor) {
+    meeting_.tensor_of(rank_) = tensor;
+    meeting_.arrive();
+  }
+  at::Tensor slice_of(int rank, int part, int64_t n) {
+    return meeting_.tensor_of(rank).view({-1}).narrow(0, part * n, n);
+  }
+  static void check_same(const at::Tensor& a, const at::Tensor& b) {
+    RONDO_CHECK(a.numel() == b.numel() && a.scalar_type() == b.scalar_type(),
+                "ranks called a collective with different tensors");
+  }
+
+  int rank_;
+  Meeting& meeting_;
+};
+
+void run_threads(int size, const std::vector<Meeting*>& meetings,
+                 const std::function<void(int)>& body) {
+  RONDO_CHECK(size >= 1);
+  std::mutex mutex;
+  std::exception_ptr first;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank) {
+    threads.emplace_back([&, rank] {
+      at::set_num_threads(1);
+      const c10::InferenceMode inference;
+      try {
+        body(rank);
+      } catch (...) {
+        {
+          const std::scoped_lock lock(mutex);
+          if (!first) first = std::current_exception();
+        }
+        for (Meeting* meeting : meetings) meeting->give_up();
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace
+
+void LocalWorld::run(int size, const std::function<void(Group&)>& body) {
+  Meeting meeting(size);
+  run_threads(size, {&meeting}, [&](int rank) {
+    LocalGroup group(rank, meeting);
+    body(group);
+  });
+}
+
+void LocalWorld::run(int size, const std::function<void(Group&, Control&)>& body) {
+  Meeting tensors(size);
+  Meeting words(size);
+  run_threads(size, {&tensors, &words}, [&](int rank) {
+    LocalGroup group(rank, tensors);
+    Control control(std::make_unique<LocalGroup>(rank, words));
+    body(group, control);
+  });
+}
+
+}  // namespace rondo::comm

@@ -1,0 +1,286 @@
+#include "comm/nccl_group.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "comm/nccl_try.hpp"
+
+namespace rondo::comm {
+
+bool has_nccl() { return true; }
+
+class NcclDevice {
+ public:
+  explicit NcclDevice(int index)
+      : index_(static_cast<c10::DeviceIndex>(index)),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, index_)) {}
+
+  c10::DeviceIndex index() const { return index_; }
+  const c10::cuda::CUDAStream& stream() const { return stream_; }
+
+ private:
+  c10::DeviceIndex index_;
+  c10::cuda::CUDAStream stream_;
+};
+
+std::shared_ptr<NcclDevice> open_nccl_device(int index) {
+  int count = 0;
+  TRY_CUDA(cudaGetDeviceCount(&count));
+  if (index < 0 || index >= count) {
+    base::fail_user("CUDA device {} was asked for, but this process sees {} device(s).", index,
+                    count);
+  }
+  return std::make_shared<NcclDevice>(index);
+}
+
+namespace {
+
+ncclDataType_t type_of(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return ncclFloat32;
+    case at::kDouble:
+      return ncclFloat64;
+    case at::kBFloat16:
+      return ncclBfloat16;
+    case at::kHalf:
+      return ncclFloat16;
+    case at::kLong:
+      return ncclInt64;
+    case at::kInt:
+      return ncclInt32;
+    case at::kByte:
+      return ncclUint8;
+    default:
+      throw base::Bug(
+          fmt::format("NCCL cannot send tensors of type {}", at::toString(tensor.scalar_type())));
+  }
+}
+
+size_t count_of(const at::Tensor& tensor) { return static_cast<size_t>(tensor.numel()); }
+
+// A point in a stream.
+class Event {
+ public:
+  Event() { TRY_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  ~Event() {
+    // Nothing can be done about a failure here, and the process is about to end after one.
+    cudaEventDestroy(event_);
+  }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record(const c10::cuda::CUDAStream& stream) {
+    TRY_CUDA(cudaEventRecord(event_, stream.stream()));
+  }
+  void block(const c10::cuda::CUDAStream& stream) const {
+    TRY_CUDA(cudaStreamWaitEvent(stream.stream(), event_, 0));
+  }
+  bool reached() const {
+    const cudaError_t code = cudaEventQuery(event_);
+    if (code == cudaErrorNotReady) return false;
+    TRY_CUDA(code);
+    return true;
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// Owner of a communicator. Aborts it when it ends with an error, so that no peer is waited for.
+class Communicator {
+ public:
+  Communicator(int size, const ncclUniqueId& id, int rank) {
+    TRY_NCCL(ncclCommInitRank(&handle_, size, id, rank));
+  }
+  ~Communicator() {
+    if (failed_) {
+      ncclCommAbort(handle_);
+    } else {
+      ncclCommDestroy(handle_);
+    }
+  }
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  ncclComm_t get() const { return handle_; }
+
+  // SystemError when NCCL has met an error in the background (a lost peer, a network failure).
+  void check() {
+    ncclResult_t state = ncclSuccess;
+    TRY_NCCL(ncclCommGetAsyncError(handle_, &state));
+    if (state == ncclSuccess || state == ncclInProgress) return;
+    failed_ = true;
+    throw base::SystemError("NCCL", static_cast<long>(state), ncclGetLastError(handle_));
+  }
+
+ private:
+  ncclComm_t handle_ = nullptr;
+  bool failed_ = false;
+};
+
+// Keeps the tensors and the communicator alive until it has been waited for.
+class NcclPending : public Work::Pending {
+ public:
+  NcclPending(std::shared_ptr<Communicator> communicator, c10::DeviceIndex device,
+              std::array<at::Tensor, 2> tensors)
+      : communicator_(std::move(communicator)), device_(device), tensors_(std::move(tensors)) {}
+
+  void record(const c10::cuda::CUDAStream& stream) { done_.record(stream); }
+
+  void wait() override {
+    communicator_->check();
+    const c10::cuda::CUDAGuard guard(device_);
+    done_.block(c10::cuda::getCurrentCUDAStream(device_));
+  }
+
+  bool test() override {
+    communicator_->check();
+    return done_.reached();
+  }
+
+ private:
+  std::shared_ptr<Communicator> communicator_;
+  c10::DeviceIndex device_;
+  std::array<at::Tensor, 2> tensors_;
+  Event done_;
+};
+
+class NcclGroup : public Group {
+ public:
+  NcclGroup(int rank, int size, std::shared_ptr<NcclDevice> device,
+            std::shared_ptr<Communicator> communicator)
+      : rank_(rank),
+        size_(size),
+        device_(std::move(device)),
+        communicator_(std::move(communicator)) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string_view backend() const override { return "nccl"; }
+
+  void poll() override { communicator_->check(); }
+
+  void barrier() override {
+    const at::Tensor token = at::zeros({1}, at::device(cuda()).dtype(at::kInt));
+    all_sum(token, Purpose::kControl).wait();
+    c10::cuda::getCurrentCUDAStream(device_->index()).synchronize();
+    communicator_->check();
+  }
+
+ protected:
+  Pending start_all_reduce(at::Tensor tensor, bool maximum) override {
+    return launch(tensor, tensor, [&](cudaStream_t stream) {
+      TRY_NCCL(ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), count_of(tensor),
+                             type_of(tensor), maximum ? ncclMax : ncclSum, communicator_->get(),
+                             stream));
+    });
+  }
+
+  Pending start_sum_scatter(at::Tensor out, at::Tensor in) override {
+    return launch(out, in, [&](cudaStream_t stream) {
+      TRY_NCCL(ncclReduceScatter(in.data_ptr(), out.data_ptr(), count_of(out), type_of(out),
+                                 ncclSum, communicator_->get(), stream));
+    });
+  }
+
+  Pending start_all_gather(at::Tensor out, at::Tensor in) override {
+    return launch(out, in, [&](cudaStream_t stream) {
+      TRY_NCCL(ncclAllGather(in.data_ptr(), out.data_ptr(), count_of(in), type_of(in),
+                             communicator_->get(), stream));
+    });
+  }
+
+  Pending start_broadcast(at::Tensor tensor, int root) override {
+    return launch(tensor, tensor, [&](cudaStream_t stream) {
+      TRY_NCCL(ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), count_of(tensor),
+                             type_of(tensor), root, communicator_->get(), stream));
+    });
+  }
+
+  Pending start_all_to_all(at::Tensor out, at::Tensor in) override {
+    const size_t count = count_of(in) / static_cast<size_t>(size_);
+    const size_t bytes = count * static_cast<size_t>(in.element_size());
+    return launch(out, in, [&](cudaStream_t stream) {
+      auto* to = static_cast<std::byte*>(out.data_ptr());
+      const auto* from = static_cast<const std::byte*>(in.data_ptr());
+      TRY_NCCL(ncclGroupStart());
+      for (int peer = 0; peer < size_; ++peer) {
+        const size_t offset = static_cast<size_t>(peer) * bytes;
+        TRY_NCCL(ncclSend(from + offset, count, type_of(in), peer, communicator_->get(), stream));
+        TRY_NCCL(ncclRecv(to + offset, count, type_of(out), peer, communicator_->get(), stream));
+      }
+      TRY_NCCL(ncclGroupEnd());
+    });
+  }
+
+ private:
+  at::Device cuda() const { return {at::kCUDA, device_->index()}; }
+
+  // Runs `operation` on the communication stream, after what the current stream holds.
+  template <class Operation>
+  Pending launch(const at::Tensor& out, const at::Tensor& in, const Operation& operation) {
+    RONDO_CHECK(out.device() == cuda() && in.device() == cuda(),
+                "tensors on {} and {} in an NCCL group of cuda:{}", out.device().str(),
+                in.device().str(), static_cast<int>(device_->index()));
+    const c10::cuda::CUDAGuard guard(device_->index());
+    auto pending = std::make_unique<NcclPending>(communicator_, device_->index(),
+                                                 std::array<at::Tensor, 2>{out, in});
+    Event produced;
+    produced.record(c10::cuda::getCurrentCUDAStream(device_->index()));
+    produced.block(device_->stream());
+    operation(device_->stream().stream());
+    pending->record(device_->stream());
+    return pending;
+  }
+
+  int rank_;
+  int size_;
+  std::shared_ptr<NcclDevice> device_;
+  std::shared_ptr<Communicator> communicator_;
+};
+
+// The id as text, since Control speaks in words.
+std::string to_hex(const ncclUniqueId& id) {
+  std::string text;
+  for (const char byte : id.internal) {
+    text += fmt::format("{:02x}", static_cast<unsigned>(static_cast<unsigned char>(byte)));
+  }
+  return text;
+}
+
+ncclUniqueId from_hex(const std::string& text) {
+  ncclUniqueId id;
+  RONDO_CHECK(text.size() == 2 * sizeof(id.internal), "an NCCL id of {} digits", text.size());
+  for (size_t i = 0; i < sizeof(id.internal); ++i) {
+    const int value = std::stoi(text.substr(2 * i, 2), nullptr, 16);
+    id.internal[i] = static_cast<char>(static_cast<unsigned char>(value));
+  }
+  return id;
+}
+
+}  // namespace
+
+std::unique_ptr<Group> make_nccl_group(Control& control, std::shared_ptr<NcclDevice> device) {
+  std::string text;
+  control.on_first([&text] {
+    ncclUniqueId id;
+    TRY_NCCL(ncclGetUniqueId(&id));
+    text = to_hex(id);
+  });
+  const ncclUniqueId id = from_hex(control.broadcast_text(text));
+  const c10::cuda::CUDAGuard guard(device->index());
+  std::shared_ptr<Communicator> communicator;
+  control.agree(
+      [&] { communicator = std::make_shared<Communicator>(control.size(), id, control.rank()); });
+  return std::make_unique<NcclGroup>(control.rank(), control.size(), std::move(device),
+                                     std::move(communicator));
+}
+
+}  // namespace rondo::comm

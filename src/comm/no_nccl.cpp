@@ -1,0 +1,25 @@
+// Stands in for nccl_group.cpp in a build without CUDA.
+#include "base/error.hpp"
+#include "comm/nccl_group.hpp"
+
+namespace rondo::comm {
+
+bool has_nccl() { return false; }
+
+class NcclDevice {};
+
+std::shared_ptr<NcclDevice> open_nccl_device(int index) {
+  base::fail_user(
+      "CUDA device {} was asked for, but this rondo was built without NCCL. Configure with "
+      "-DRONDO_CUDA=ON on a machine with the CUDA headers and NCCL, or run on CPU.",
+      index);
+}
+
+std::unique_ptr<Group> make_nccl_group(Control& /*control*/,
+                                       std::shared_ptr<NcclDevice> /*device*/) {
+  base::fail_user(
+      "A group of CUDA devices was asked for, but this rondo was built without NCCL. Configure "
+      "with -DRONDO_CUDA=ON on a machine with the CUDA headers and NCCL, or run on CPU.");
+}
+
+}  // namespace rondo::comm

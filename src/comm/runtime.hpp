@@ -1,0 +1,42 @@
+// Life cycle of MPI: initialised once by app/, finalised by its destructor.
+//
+// MPI_THREAD_FUNNELED; MPI_ERRORS_RETURN is set right after initialisation so that TRY_MPI sees
+// every failure. All communicators are owned here or by the groups made here.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+
+namespace rondo::comm {
+
+class Runtime {
+ public:
+  // Calls MPI_Init_thread; without mpirun or srun this is a world of one.
+  Runtime(int* argc, char*** argv);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  std::string host() const;
+
+  // Collective over all ranks. A group of all ranks on a communicator of its own.
+  std::unique_ptr<Group> make_group();
+  Control make_control() { return Control(make_group()); }
+
+  // Ends all ranks at once with `code`; never returns, even when MPI_Abort hangs.
+  [[noreturn]] static void abort_all(int code);
+
+ private:
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+// Library version line of the MPI in use.
+std::string mpi_version();
+
+}  // namespace rondo::comm

@@ -1,0 +1,115 @@
+#include "data/pack_inputs.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+
+namespace rondo::data {
+
+PackInputs PackInputs::open(const PackRequest& request) {
+  PackInputs inputs;
+  inputs.first_example_.push_back(0);
+  for (const PackSource& source : request.sources) {
+    const int64_t begin = inputs.examples();
+    for (const std::string& path : source.files) {
+      inputs.files_.push_back(TokenizedFile::open(path, request.vocab));
+      const TokenizedFile& file = inputs.files_.back();
+      const TokenizedFile& first = inputs.files_.front();
+      if (file.info().tokenizer_hash != first.info().tokenizer_hash) {
+        base::fail_user(
+            "{}: was made with another tokenizer (hash {}) than {} (hash {}). Tokenise all sources "
+            "with the model's tokenizer.",
+            path, file.info().tokenizer_hash, first.path(), first.info().tokenizer_hash);
+      }
+      inputs.first_example_.push_back(inputs.examples() + file.examples());
+      const std::vector<uint64_t> ids = file.example_ids();
+      inputs.example_ids_.insert(inputs.example_ids_.end(), ids.begin(), ids.end());
+    }
+    inputs.sources_.push_back({begin, inputs.examples()});
+  }
+  inputs.merge_weight_tables();
+  return inputs;
+}
+
+void PackInputs::merge_weight_tables() {
+  weight_table_ = {0.0F};
+  std::map<float, uint8_t> code_of = {{0.0F, uint8_t{0}}};
+  for (const TokenizedFile& file : files_) {
+    std::array<uint8_t, 256>& codes = codes_.emplace_back();
+    codes.fill(0);
+    for (size_t i = 0; i < file.weight_table().size(); ++i) {
+      const float weight = file.weight_table()[i];
+      const auto known = code_of.find(weight);
+      if (known == code_of.end() && weight_table_.size() == 256) {
+        base::fail_user("{}: brings the 257th different token weight, 256 are possible.",
+                        file.path());
+      }
+      if (known == code_of.end()) {
+        codes[i] = static_cast<uint8_t>(weight_table_.size());
+        code_of.emplace(weight, codes[i]);
+        weight_table_.push_back(weight);
+      } else {
+        codes[i] = known->second;
+      }
+    }
+  }
+}
+
+PackInputs::Place PackInputs::place(int64_t example) const {
+  const auto after = std::upper_bound(first_example_.begin(), first_example_.end(), example);
+  const auto file = static_cast<size_t>(after - first_example_.begin()) - 1;
+  return {file, example - first_example_[file]};
+}
+
+std::string PackInputs::describe(int64_t example) const {
+  const Place at = place(example);
+  return fmt::format("{}, example {}", files_[at.file].path(), at.example);
+}
+
+int64_t PackInputs::length(int64_t example) const {
+  const Place at = place(example);
+  return files_[at.file].length(at.example);
+}
+
+std::vector<int32_t> PackInputs::count_trained(base::Slice examples, int64_t most_tokens) const {
+  constexpr int64_t kPieceTokens = int64_t{4} << 20;
+  std::vector<int32_t> counts;
+  counts.reserve(static_cast<size_t>(examples.size()));
+  std::vector<uint8_t> piece;
+  for (int64_t example = examples.begin; example < examples.end;) {
+    const Place at = place(example);
+    const TokenizedFile& file = files_[at.file];
+    const int64_t last = std::min(examples.end, first_example_[at.file + 1]) - example + at.example;
+    int64_t end = at.example;
+    int64_t tokens = 0;
+    do {
+      tokens += file.length(end++);
+    } while (end < last && tokens + file.length(end) <= kPieceTokens);
+    piece.resize(static_cast<size_t>(tokens));
+    file.read_codes(at.example, piece);
+    const uint8_t* codes = piece.data();
+    for (int64_t i = at.example; i < end; codes += file.length(i++)) {
+      const int64_t kept = std::min(file.length(i), most_tokens);
+      int32_t trained = 0;
+      for (int64_t t = 1; t < kept; ++t) trained += codes_[at.file][codes[t]] != 0 ? 1 : 0;
+      counts.push_back(trained);
+    }
+    example += end - at.example;
+  }
+  return counts;
+}
+
+void PackInputs::read(int64_t example, std::span<int32_t> tokens,
+                      std::span<uint8_t> next_codes) const {
+  RONDO_CHECK(tokens.size() == next_codes.size() && !tokens.empty());
+  const Place at = place(example);
+  files_[at.file].read_tokens(at.example, tokens);
+  files_[at.file].read_codes(at.example, next_codes);
+  for (size_t i = 0; i + 1 < next_codes.size(); ++i) {
+    next_codes[i] = codes_[at.file][next_codes[i + 1]];
+  }
+  next_codes.back() = 0;
+}
+
+}  // namespace rondo::data

@@ -1,0 +1,59 @@
+#include "data/pack_report.hpp"
+
+#include <algorithm>
+
+namespace rondo::data {
+
+namespace {
+template <class T>
+T sum(const std::vector<SourceAccount>& sources, T SourceAccount::*field) {
+  T total{};
+  for (const SourceAccount& source : sources) total += source.*field;
+  return total;
+}
+}  // namespace
+
+int64_t PackReport::documents() const { return sum(sources, &SourceAccount::documents); }
+int64_t PackReport::tokens() const { return sum(sources, &SourceAccount::tokens); }
+int64_t PackReport::trained_tokens() const { return sum(sources, &SourceAccount::trained_tokens); }
+double PackReport::weight() const { return sum(sources, &SourceAccount::weight); }
+
+double PackReport::fill() const {
+  return static_cast<double>(tokens()) / static_cast<double>(std::max<int64_t>(packs * seq_len, 1));
+}
+
+nlohmann::json PackReport::to_json() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const SourceAccount& source : sources) {
+    list.push_back({{"name", source.name},
+                    {"examples", source.examples},
+                    {"over_long", source.over_long},
+                    {"fully_masked", source.fully_masked},
+                    {"cut", source.cut},
+                    {"documents", source.documents},
+                    {"repeats", source.repeats},
+                    {"tokens", source.tokens},
+                    {"trained_tokens", source.trained_tokens},
+                    {"weight", source.weight}});
+  }
+  return {{"sources", list},          {"packs", packs},       {"seq_len", seq_len},
+          {"documents", documents()}, {"tokens", tokens()},   {"trained_tokens", trained_tokens()},
+          {"weight", weight()},       {"padding", padding()}, {"fill", fill()}};
+}
+
+void PackReport::print(base::Console& console) const {
+  size_t width = 6;
+  for (const SourceAccount& source : sources) width = std::max(width, source.name.size());
+  console.line("{:<{}}  {:>10} {:>10} {:>9} {:>9} {:>12} {:>9} {:>14} {:>14}", "source", width,
+               "examples", "documents", "repeats", "too long", "fully masked", "cut", "tokens",
+               "trained");
+  for (const SourceAccount& source : sources) {
+    console.line("{:<{}}  {:>10} {:>10} {:>9} {:>9} {:>12} {:>9} {:>14} {:>14}", source.name, width,
+                 source.examples, source.documents, source.repeats, source.over_long,
+                 source.fully_masked, source.cut, source.tokens, source.trained_tokens);
+  }
+  console.line("{} packs of {} tokens, {:.3f} % filled ({} tokens of padding), plan {}", packs,
+               seq_len, 100 * fill(), padding(), plan_hash.substr(0, 12));
+}
+
+}  // namespace rondo::data

@@ -1,0 +1,53 @@
+#include "data/pack_request.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "data/packed_format.hpp"
+#include "data/tokenized.hpp"
+
+namespace rondo::data {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string request_hash(const PackRequest& request) {
+  json sources = json::array();
+  for (const PackSource& source : request.sources) {
+    json files = json::array();
+    for (const std::string& path : source.files) {
+      const TokenizedInfo info = read_tokenized_info(path);
+      files.push_back({info.file_bytes, info.tokenizer_hash, info.template_hash, info.settings_hash,
+                       info.vocab_size, info.end_of_turn_id, info.source_files, info.counts});
+    }
+    sources.push_back({source.name, files, source.passes, source.heldout_split, source.take_heldout,
+                       source.max_examples});
+  }
+  const json all = {kPackedFormat,       kPackedVersion,        sources,
+                    request.seq_len,     request.max_documents, request.seed,
+                    request.split_seed,  request.vocab,         static_cast<int>(request.over_long),
+                    request.max_rejected};
+  return base::hash_hex(all.dump(-1, ' ', true, json::error_handler_t::replace));
+}
+
+bool is_current(const std::string& folder, const PackRequest& request) {
+  const std::string path = folder + "/" + kPlanFile;
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return false;
+  const json plan = json::parse(base::read_text(path), nullptr, false);
+  if (!plan.is_object() || !plan.contains("request_hash") || !plan.contains("shards") ||
+      !plan["shards"].is_array() || plan["request_hash"] != request_hash(request)) {
+    return false;
+  }
+  for (const json& shard : plan["shards"]) {
+    if (!shard.is_object() || !shard.contains("file") || !shard["file"].is_string()) return false;
+    const auto bytes = fs::file_size(folder + "/" + shard["file"].get<std::string>(), error);
+    if (error || shard.value("bytes", json()) != bytes) return false;
+  }
+  return true;
+}
+
+}  // namespace rondo::data

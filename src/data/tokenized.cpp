@@ -1,0 +1,174 @@
+#include "data/tokenized.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.hpp"
+
+namespace rondo::data {
+
+using storage::Hdf5File;
+using storage::Type;
+
+namespace {
+
+std::string hash_attribute(const Hdf5File& file, const std::string& name) {
+  const std::string text = file.text_attribute(name);
+  if (text.size() != 32 || text.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    base::fail_user("{}: attribute {} is \"{}\", 32 hexadecimal digits were expected.", file.path(),
+                    name, text);
+  }
+  return text;
+}
+
+TokenizedInfo read_info(const Hdf5File& file) {
+  if (!file.has_attribute("format")) {
+    base::fail_user(
+        "{}: is HDF5 but not a tokenised file: attribute format is missing. tools/tokenize makes "
+        "such files.",
+        file.path());
+  }
+  const std::string format = file.text_attribute("format");
+  if (format != kTokenizedFormat) {
+    base::fail_user(
+        "{}: has the format \"{}\", \"{}\" was expected. tools/tokenize makes such "
+        "files.",
+        file.path(), format, kTokenizedFormat);
+  }
+  const int64_t version = file.int_attribute("version");
+  if (version != kTokenizedVersion) {
+    base::fail_user("{}: has version {} of {}, this program reads version {}. Tokenise again.",
+                    file.path(), version, kTokenizedFormat, kTokenizedVersion);
+  }
+  TokenizedInfo info;
+  info.tokenizer_hash = hash_attribute(file, "tokenizer_hash");
+  info.template_hash = hash_attribute(file, "template_hash");
+  info.settings_hash = hash_attribute(file, "settings_hash");
+  info.vocab_size = file.int_attribute("vocab_size");
+  info.end_of_turn_id = file.int_attribute("end_of_turn_id");
+  info.source_files = file.text_attribute("source_files");
+  info.counts = file.text_attribute("counts");
+  return info;
+}
+
+void expect_rows(const Hdf5File& file, const char* name, Type type, int64_t rows) {
+  const int64_t found = file.expect(name, type, 1)[0];
+  if (found != rows) {
+    base::fail_user("{}: dataset {} has {} rows, {} were expected.", file.path(), name, found,
+                    rows);
+  }
+}
+
+}  // namespace
+
+TokenizedInfo read_tokenized_info(const std::string& path) {
+  TokenizedInfo info = read_info(Hdf5File::open_read(path));
+  info.file_bytes = base::File::open_read(path).size();
+  return info;
+}
+
+TokenizedFile TokenizedFile::open(const std::string& path, int64_t vocab) {
+  Hdf5File hdf5 = Hdf5File::open_read(path);
+  TokenizedFile file(std::move(hdf5), base::File::open_read(path));
+  file.info_ = read_info(file.hdf5_);
+  file.info_.file_bytes = file.raw_.size();
+  file.vocab_ = vocab;
+  const int64_t ids = file.info_.vocab_size;
+  if (ids < 1 || ids > vocab) {
+    base::fail_user(
+        "{}: the tokenizer it was made with has {} ids, the model has rows for {}. Tokenise with "
+        "the model's own tokenizer.",
+        path, ids, vocab);
+  }
+  if (file.info_.end_of_turn_id < -1 || file.info_.end_of_turn_id >= vocab) {
+    base::fail_user("{}: attribute end_of_turn_id is {}, -1 to {} was expected.", path,
+                    file.info_.end_of_turn_id, vocab - 1);
+  }
+  file.hdf5_.expect("offsets", Type::kInt64, 1);
+  file.offsets_ = file.hdf5_.read_all<int64_t>("offsets");
+  file.weight_table_ = file.hdf5_.read_all<float>("weight_table");
+  file.prompt_lengths_ = file.hdf5_.read_all<int64_t>("prompt_length");
+  file.check_tables();
+  file.tokens_at_ = file.hdf5_.data_offset("tokens", Type::kInt32);
+  file.codes_at_ = file.hdf5_.data_offset("weights", Type::kUint8);
+  return file;
+}
+
+void TokenizedFile::check_tables() const {
+  if (offsets_.empty() || offsets_.front() != 0) {
+    base::fail_user("{}: dataset offsets must begin with 0.", path());
+  }
+  for (size_t i = 1; i < offsets_.size(); ++i) {
+    if (offsets_[i] < offsets_[i - 1]) {
+      base::fail_user("{}: offsets[{}] = {} is less than the one before it ({}).", path(), i,
+                      offsets_[i], offsets_[i - 1]);
+    }
+  }
+  expect_rows(hdf5_, "tokens", Type::kInt32, tokens());
+  expect_rows(hdf5_, "weights", Type::kUint8, tokens());
+  expect_rows(hdf5_, "example_id", Type::kUint64, examples());
+  expect_rows(hdf5_, "prompt_length", Type::kInt64, examples());
+  for (int64_t i = 0; i < examples(); ++i) {
+    if (prompt_length(i) < 0 || prompt_length(i) > length(i)) {
+      base::fail_user("{}: prompt_length[{}] = {}, but the example has {} tokens.", path(), i,
+                      prompt_length(i), length(i));
+    }
+  }
+  hdf5_.expect("weight_table", Type::kFloat32, 1);
+  if (weight_table_.empty() || weight_table_.size() > 256 || weight_table_[0] != 0.0F) {
+    base::fail_user(
+        "{}: dataset weight_table has {} entries, 1 to 256 with 0 as the first were "
+        "expected.",
+        path(), weight_table_.size());
+  }
+  for (size_t i = 0; i < weight_table_.size(); ++i) {
+    if (!std::isfinite(weight_table_[i]) || weight_table_[i] < 0) {
+      base::fail_user("{}: weight_table[{}] = {}, a finite weight of at least 0 was expected.",
+                      path(), i, weight_table_[i]);
+    }
+  }
+}
+
+int64_t TokenizedFile::prompt_length(int64_t example) const {
+  return prompt_lengths_[static_cast<size_t>(example)];
+}
+
+template <class T>
+void TokenizedFile::read(const char* dataset, int64_t data_offset, int64_t begin,
+                         std::span<T> out) const {
+  if (out.empty()) return;
+  if (data_offset < 0) {
+    hdf5_.read_rows<T>(dataset, begin, static_cast<int64_t>(out.size()), out.data());
+  } else {
+    raw_.read_at(data_offset + begin * static_cast<int64_t>(sizeof(T)),
+                 std::as_writable_bytes(out));
+  }
+}
+
+void TokenizedFile::read_tokens(int64_t example, std::span<int32_t> out) const {
+  RONDO_CHECK(example >= 0 && example < examples() &&
+              static_cast<int64_t>(out.size()) <= length(example));
+  read("tokens", tokens_at_, offset(example), out);
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (out[i] < 0 || out[i] >= vocab_) {
+      base::fail_user(
+          "{}: token {} of example {} is {}, ids of the model are 0 to {}. Tokenise with the "
+          "model's own tokenizer.",
+          path(), i, example, out[i], vocab_ - 1);
+    }
+  }
+}
+
+void TokenizedFile::read_codes(int64_t first, std::span<uint8_t> out) const {
+  RONDO_CHECK(first >= 0 && first <= examples() &&
+              static_cast<int64_t>(out.size()) <= tokens() - offset(first));
+  read("weights", codes_at_, offset(first), out);
+  const auto wrong = std::find_if(out.begin(), out.end(),
+                                  [&](uint8_t code) { return code >= weight_table_.size(); });
+  if (wrong != out.end()) {
+    base::fail_user("{}: weights[{}] = {}, but weight_table has {} entries.", path(),
+                    offset(first) + (wrong - out.begin()), *wrong, weight_table_.size());
+  }
+}
+
+}  // namespace rondo::data

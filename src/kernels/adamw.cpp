@@ -1,0 +1,96 @@
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/slice.hpp"
+#include "kernels/buffers.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd.hpp"
+
+namespace rondo::kernels {
+namespace {
+
+// Elements whose squares are added up by themselves; fixed, so that the sum does not depend on the
+// number of threads.
+constexpr int64_t kNormBlock = 1 << 16;
+
+double squared_norm_of_block(const float* x, int64_t n) {
+  constexpr int64_t kLanes = 16;
+  double lane[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const double value = static_cast<double>(x[i + j]);
+      lane[j] += value * value;
+    }
+  }
+  double sum = 0;
+  for (const double part : lane) sum += part;
+  for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return sum;
+}
+
+}  // namespace
+
+void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
+           at::Tensor& v) {
+  const int64_t n = weights.numel();
+  RONDO_CHECK(step.step >= 1 && grads.numel() == n && m.numel() == n && v.numel() == n);
+  const float* gradients = input<float>(grads);
+  float* weight = output(weights);
+  float* first = output(m);
+  float* second = output(v);
+  const double count = static_cast<double>(step.step);
+  const double bias1 = 1.0 - std::pow(step.beta1, count);
+  const double bias2 = 1.0 - std::pow(step.beta2, count);
+  const auto all = [](double value) { return Float8::all(static_cast<float>(value)); };
+  const Float8 scale = all(step.grad_scale);
+  const Float8 decay = all(1.0 - step.lr * step.weight_decay);
+  const Float8 one_minus_beta1 = all(1.0 - step.beta1);
+  const Float8 beta2 = all(step.beta2);
+  const Float8 one_minus_beta2 = all(1.0 - step.beta2);
+  const Float8 root_bias2 = all(std::sqrt(bias2));
+  const Float8 eps = all(step.eps);
+  const Float8 minus_step_size = all(-step.lr / bias1);
+  const Float8 zero = Float8::zero();
+  constexpr int64_t kBlock = 8192;
+  // Every product that is added to something is a written fma, never one of the compiler's choice,
+  // so that an element's bits do not depend on where a shard of the buffer begins.
+  at::parallel_for(0, base::ceil_div(n, kBlock), 4, [&](int64_t begin, int64_t end) {
+    const int64_t from = begin * kBlock;
+    const int64_t size = std::min(n, end * kBlock) - from;
+    by_eights(size, [&](int64_t offset, auto lanes) {
+      const int64_t i = from + offset;
+      const Float8 raw = Float8::load(gradients + i, lanes);
+      const Float8 g = raw * scale;
+      const Float8 old_m = Float8::load(first + i, lanes);
+      const Float8 new_m = fma(one_minus_beta1, fma(raw, scale, zero - old_m), old_m);
+      const Float8 new_v = fma(Float8::load(second + i, lanes), beta2, one_minus_beta2 * g * g);
+      const Float8 denominator = sqrt(new_v) / root_bias2 + eps;
+      const Float8 change = minus_step_size * new_m / denominator;
+      new_m.store(first + i, lanes);
+      new_v.store(second + i, lanes);
+      fma(Float8::load(weight + i, lanes), decay, change).store(weight + i, lanes);
+    });
+  });
+}
+
+double squared_norm(const at::Tensor& flat) {
+  const int64_t n = flat.numel();
+  const float* x = input<float>(flat);
+  const int64_t blocks = base::ceil_div(n, kNormBlock);
+  std::vector<double> partial(static_cast<size_t>(blocks));
+  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t from = block * kNormBlock;
+      partial[static_cast<size_t>(block)] =
+          squared_norm_of_block(x + from, std::min(kNormBlock, n - from));
+    }
+  });
+  double sum = 0;
+  for (const double part : partial) sum += part;
+  return sum;
+}
+
+}  // namespace rondo::kernels

@@ -1,0 +1,48 @@
+#include <ATen/Parallel.h>
+
+#include <cstring>
+
+#include "base/slice.hpp"
+#include "kernels/buffers.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd.hpp"
+
+namespace rondo::kernels {
+
+void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td) {
+  const int64_t d = table_vd.size(1);
+  const int64_t rows = tokens_t.numel();
+  RONDO_CHECK(out_td.numel() == rows * d);
+  const float* table = input<float>(table_vd);
+  const int32_t* tokens = input<int32_t>(tokens_t);
+  float* out = output(out_td);
+  at::parallel_for(0, rows, grain_of(d), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      std::memcpy(out + row * d, table + tokens[row] * d, static_cast<size_t>(d) * sizeof(float));
+    }
+  });
+}
+
+void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd) {
+  const int64_t d = dtable_vd.size(1);
+  const int64_t rows = tokens_t.numel();
+  RONDO_CHECK(dout_td.numel() == rows * d);
+  const float* dout = input<float>(dout_td);
+  const int32_t* tokens = input<int32_t>(tokens_t);
+  float* dtable = output(dtable_vd);
+  // A token may occur many times: threads share the columns, each adds all rows in order.
+  constexpr int64_t kColumns = 64;
+  at::parallel_for(0, base::ceil_div(d, kColumns), 1, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kColumns;
+    const int64_t width = std::min(d, end * kColumns) - first;
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* from = dout + row * d + first;
+      float* to = dtable + tokens[row] * d + first;
+      by_eights(width, [&](int64_t i, auto lanes) {
+        (Float8::load(to + i, lanes) + Float8::load(from + i, lanes)).store(to + i, lanes);
+      });
+    }
+  });
+}
+
+}  // namespace rondo::kernels

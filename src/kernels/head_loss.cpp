@@ -1,0 +1,172 @@
+#include <ATen/Parallel.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels/buffers.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/simd.hpp"
+
+namespace rondo::kernels {
+namespace {
+
+struct RowLoss {
+  double loss = 0;
+  bool correct = false;
+};
+
+float largest(const float* row, int64_t v) {
+  const Float8 lowest = Float8::all(-std::numeric_limits<float>::infinity());
+  Float8 result = lowest;
+  int64_t i = 0;
+  for (; i + 8 <= v; i += 8) result = max(result, Float8::load(row + i));
+  float most = max_of_lanes(result);
+  for (; i < v; ++i) most = row[i] > most ? row[i] : most;
+  return most;
+}
+
+// Whether the label has the largest logit and no lower id has it too.
+bool is_first_largest(const float* row, int64_t label, float most) {
+  if (row[label] != most) return false;
+  const Float8 wanted = Float8::all(most);
+  int64_t i = 0;
+  for (; i + 8 <= label; i += 8) {
+    if (any_equal(Float8::load(row + i), wanted)) return false;
+  }
+  for (; i < label; ++i) {
+    if (row[i] == most) return false;
+  }
+  return true;
+}
+
+// Sum of e^(logit - most); the row is overwritten by these when `keep`. Eight float sums per 1024
+// logits, added up in double.
+double sum_of_exponentials(float* row, int64_t v, float most, bool keep) {
+  constexpr int64_t kBlock = 1024;
+  const Float8 shift = Float8::all(most);
+  double total = 0;
+  for (int64_t begin = 0; begin < v; begin += kBlock) {
+    const int64_t size = std::min(kBlock, v - begin);
+    float* block = row + begin;
+    Float8 sum = Float8::zero();
+    int64_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+      const Float8 value = exp(Float8::load(block + i) - shift);
+      if (keep) value.store(block + i);
+      sum = sum + value;
+    }
+    total += static_cast<double>(sum_of_lanes(sum));
+    if (i < size) {
+      const FirstLanes rest{size - i};
+      float values[8];
+      exp(Float8::load(block + i, rest) - shift).store(values);
+      for (int64_t j = 0; j < rest.count; ++j) {
+        total += static_cast<double>(values[j]);
+        if (keep) block[i + j] = values[j];
+      }
+    }
+  }
+  return total;
+}
+
+// The row's loss; with `gradient` the logits become gradient_scale * (softmax - one at the label).
+RowLoss loss_of_row(float* row, int64_t v, int64_t label, bool gradient, double gradient_scale) {
+  const float most = largest(row, v);
+  const double of_label = static_cast<double>(row[label]);
+  RowLoss result;
+  result.correct = is_first_largest(row, label, most);
+  const double sum = sum_of_exponentials(row, v, most, gradient);
+  result.loss = std::log(sum) + static_cast<double>(most) - of_label;
+  if (gradient) {
+    const Float8 factor = Float8::all(static_cast<float>(gradient_scale / sum));
+    by_eights(v, [&](int64_t i, auto lanes) {
+      (Float8::load(row + i, lanes) * factor).store(row + i, lanes);
+    });
+    row[label] -= static_cast<float>(gradient_scale);
+  }
+  return result;
+}
+
+}  // namespace
+
+HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
+                   const at::Tensor& labels, const at::Tensor& weights, double scale,
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                   int64_t chunk_rows) {
+  const int64_t n = rows.numel();
+  const int64_t t = x_td.size(0);
+  const int64_t d = x_td.size(1);
+  const int64_t v = head_vd.size(0);
+  const bool gradient = dx_td != nullptr;
+  RONDO_CHECK(gradient == (dhead_vd != nullptr), "head_loss: both gradients or neither");
+  RONDO_CHECK(head_vd.size(1) == d && labels.numel() == n && weights.numel() == n);
+  RONDO_CHECK(chunk_rows >= 1 && (losses_n == nullptr || losses_n->numel() == n));
+  const float* x = input<float>(x_td);
+  const int64_t* row_of = input<int64_t>(rows);
+  const int64_t* label_of = input<int64_t>(labels);
+  const float* weight_of = input<float>(weights);
+  const size_t row_bytes = static_cast<size_t>(d) * sizeof(float);
+  for (int64_t i = 0; i < n; ++i) {
+    RONDO_CHECK(row_of[i] >= 0 && row_of[i] < t, "row {} of {}", row_of[i], t);
+    RONDO_CHECK(label_of[i] >= 0 && label_of[i] < v, "label {} of {}", label_of[i], v);
+  }
+  if (gradient) {
+    RONDO_CHECK(dx_td->numel() == t * d && dhead_vd->numel() == v * d);
+    dx_td->zero_();
+  }
+
+  HeadLoss result;
+  if (n == 0) return result;
+  const int64_t most_rows = std::min(chunk_rows, n);
+  const at::Tensor logits_cv = at::empty({most_rows, v}, at::kFloat);
+  const at::Tensor gathered_cd = at::empty({most_rows, d}, at::kFloat);
+  std::vector<RowLoss> row_losses(static_cast<size_t>(most_rows));
+  const at::Tensor head_dv = head_vd.t();
+  for (int64_t begin = 0; begin < n; begin += chunk_rows) {
+    const int64_t size = std::min(chunk_rows, n - begin);
+    at::Tensor logits = logits_cv.narrow(0, 0, size);
+    at::Tensor gathered = gathered_cd.narrow(0, 0, size);
+    float* gathered_rows = output(gathered);
+    for (int64_t i = 0; i < size; ++i) {
+      std::memcpy(gathered_rows + i * d, x + row_of[begin + i] * d, row_bytes);
+    }
+    at::mm_out(logits, gathered, head_dv);
+    float* logit = output(logits);
+    at::parallel_for(0, size, grain_of(v), [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        row_losses[static_cast<size_t>(i)] =
+            loss_of_row(logit + i * v, v, label_of[begin + i], gradient,
+                        scale * static_cast<double>(weight_of[begin + i]));
+      }
+    });
+    for (int64_t i = 0; i < size; ++i) {
+      const RowLoss& row = row_losses[static_cast<size_t>(i)];
+      const double weight = static_cast<double>(weight_of[begin + i]);
+      result.weighted_loss += weight * row.loss;
+      result.weight += weight;
+      result.correct += row.correct ? 1 : 0;
+      if (losses_n != nullptr) output(*losses_n)[begin + i] = static_cast<float>(row.loss);
+    }
+    if (gradient) {
+      at::addmm_out(*dhead_vd, *dhead_vd, logits.t(), gathered);
+      // The gathered rows have served: their memory takes the gradient of the same rows.
+      at::mm_out(gathered, logits, head_vd);
+      float* dx = output(*dx_td);
+      for (int64_t i = 0; i < size; ++i) {
+        float* to = dx + row_of[begin + i] * d;
+        const float* from = gathered_rows + i * d;
+        by_eights(d, [&](int64_t j, auto lanes) {
+          (Float8::load(to + j, lanes) + Float8::load(from + j, lanes)).store(to + j, lanes);
+        });
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace rondo::kernels

@@ -1,0 +1,191 @@
+// The configuration of a run: every key of the YAML, with its meaning, unit and default.
+//
+// The field table in config_fields.hpp is the only place that names keys; docs/configuration.md is
+// generated from it by `rondo reference`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/config.hpp"
+#include "model/shape.hpp"
+
+namespace rondo::train {
+
+// A whole number or `auto` (0).
+struct AutoCount {
+  int64_t value = 0;
+  bool automatic() const { return value == 0; }
+};
+// `every`: steps, a duration, `epoch` or `never`.
+struct Interval {
+  int64_t steps = 0;
+  double seconds = 0;
+  bool epoch = false;
+  bool never() const { return steps == 0 && seconds == 0 && !epoch; }
+};
+// One path or glob, or a list of them.
+struct Paths {
+  std::vector<std::string> paths;
+};
+// Held-out data: files of their own, or `split: N` examples taken from the training files.
+struct Heldout {
+  Paths files;
+  int64_t split = 0;
+  bool given() const { return split > 0 || !files.paths.empty(); }
+};
+// Where a round's weights start.
+struct Init {
+  enum class Kind { kBase, kPrevious, kCheckpoint };
+  Kind kind = Kind::kPrevious;
+  std::string checkpoint;
+};
+// Keys of a section given again in a round: merged key by key over the global section.
+template <class T>
+struct Patch {
+  base::YamlNode node;
+  T value;  // the merged section, after resolve()
+  void resolve(const T& global);
+};
+
+struct RunSection {
+  std::string name;
+  std::string dir = "runs";
+  int64_t seed = 1;
+  int64_t max_steps = 0;
+  int64_t print_every = 10;
+};
+struct ShapeSection {
+  int64_t hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_width = 0, ffn = 0, vocab = 0;
+  int64_t max_seq = 2048;
+  double rope_theta = 10000;
+  double norm_eps = 1e-5;
+  bool tied = false, qkv_bias = false, qk_norm = false;
+};
+struct ModelSection {
+  std::string place;
+  std::optional<std::string> from;
+  std::optional<ShapeSection> shape;
+};
+struct ParallelSection {
+  int64_t tensor = 1;
+  AutoCount shard;
+  int64_t replicate = 1;
+  int64_t zero = 1;
+};
+struct BatchSection {
+  int64_t seq_len = 1024;
+  int64_t packs = 16;
+  AutoCount micro_packs;
+};
+struct PackSection {
+  int64_t max_documents = 0;
+  std::string over_long = "drop";
+  double max_rejected = 0.01;
+};
+struct LossSection {
+  std::string average = "tokens";
+};
+struct OptimizerSection {
+  double lr = 1e-5;
+  std::vector<double> betas = {0.9, 0.999};
+  double eps = 1e-8;
+  double weight_decay = 0;
+  double clip = 1.0;
+};
+struct ScheduleSection {
+  std::string kind = "linear";
+  double warmup = 0.03;
+  double final = 0.0;
+  double decay = 0.2;
+};
+struct NonFiniteSection {
+  std::string action = "stop";
+  int64_t limit = 10;
+};
+struct CheckpointSection {
+  Interval every{.steps = 0, .seconds = 1800};
+  int64_t keep = 2;
+  std::string resume = "auto";
+  std::string verify = "full";
+  int64_t ranks_per_shard = 1;
+};
+struct EvaluateSection {
+  bool at_start = true;
+  Interval every;
+  int64_t max_examples = 500;
+};
+struct SourceSection {
+  std::string place;
+  Paths train;
+  Heldout heldout;
+  base::Named<std::string> columns;  // read by tools/prepare
+  std::string format = "auto";
+  std::optional<std::string> chat_template;
+  double max_rejected = 0.01;
+};
+struct GateSection {
+  std::string on;
+  double max_loss_increase = 0;
+  std::string relative_to = "previous";
+  std::string otherwise = "report";
+};
+struct RoundSection {
+  std::string place;
+  std::string name;
+  Init init;
+  std::string optimizer_state = "reset";
+  base::Named<double> data;
+  std::optional<double> epochs;
+  std::optional<int64_t> steps;
+  std::optional<int64_t> tokens;
+  Patch<BatchSection> batch;
+  Patch<OptimizerSection> optimizer;
+  Patch<ScheduleSection> schedule;
+  Patch<EvaluateSection> evaluate;
+  std::optional<GateSection> gate;
+};
+struct ExportSection {
+  bool rounds = true;
+  std::string dtype = "fp32";
+};
+struct Config {
+  std::string place;
+  RunSection run;
+  ModelSection model;
+  std::optional<std::string> tokenizer;
+  std::string precision = "fp32";
+  ParallelSection parallel;
+  BatchSection batch;
+  PackSection pack;
+  LossSection loss;
+  OptimizerSection optimizer;
+  ScheduleSection schedule;
+  NonFiniteSection non_finite;
+  CheckpointSection checkpoint;
+  EvaluateSection evaluate;
+  ExportSection exports;
+  base::Named<SourceSection> sources;
+  std::vector<RoundSection> rounds;
+
+  std::string run_folder() const { return run.dir + "/" + run.name; }
+  const SourceSection& source(const std::string& name) const;
+  // Folder of the tokenizer: `tokenizer`, else the model's folder, else "".
+  std::string tokenizer_folder() const;
+};
+
+// Reads a configuration file and "section.key=value" overrides. One UserError lists everything that
+// is wrong in it by itself; check_ranks() looks at what depends on the machine.
+Config read_config(const std::string& path, const std::vector<std::string>& overrides);
+// UserError, with the arithmetic, unless every round's batch divides over `ranks`.
+void check_ranks(const Config& config, int ranks);
+// The whole configuration with every default and override written out, as YAML.
+std::string resolved_yaml(Config config);
+// The part of it that fixes what round `i` computes, for comparison when a run is resumed.
+std::string round_yaml(Config config, size_t i);
+// Markdown reference of all keys.
+std::string configuration_reference();
+
+}  // namespace rondo::train

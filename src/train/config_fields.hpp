@@ -1,0 +1,312 @@
+// The field table: names, meanings, ranges and choices of every key. See base/config.hpp.
+#pragma once
+
+#include <algorithm>
+
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+void read_yaml(const base::YamlNode& node, AutoCount& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const AutoCount& value);
+std::string yaml_form(const AutoCount& value);
+void read_yaml(const base::YamlNode& node, Interval& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const Interval& value);
+std::string yaml_form(const Interval& value);
+void read_yaml(const base::YamlNode& node, Paths& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const Paths& value);
+std::string yaml_form(const Paths& value);
+void read_yaml(const base::YamlNode& node, Heldout& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const Heldout& value);
+std::string yaml_form(const Heldout& value);
+void read_yaml(const base::YamlNode& node, Init& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const Init& value);
+std::string yaml_form(const Init& value);
+
+template <class V>
+void describe(V& v, RunSection& c) {
+  v("name", c.name,
+    {.meaning = "Name of the run; its folder is `run.dir/run.name`.", .required = true});
+  v("dir", c.dir, {.meaning = "Folder that holds run folders."});
+  v("seed", c.seed,
+    {.meaning = "Seed of initial weights, packing and the order of packs.", .minimum = 0});
+  v("max_steps", c.max_steps,
+    {.meaning = "End the run with a checkpoint and exit code 0 after this many steps over all "
+                "rounds; 0: never. A later start goes on.",
+     .minimum = 0});
+  v("print_every", c.print_every,
+    {.meaning = "Steps between progress lines where the output is not a terminal.", .minimum = 1});
+}
+
+template <class V>
+void describe(V& v, ShapeSection& c) {
+  const auto positive = [](const char* meaning) {
+    return base::Field{.meaning = meaning, .minimum = 1, .required = true};
+  };
+  v("hidden", c.hidden, positive("Width of the residual stream."));
+  v("layers", c.layers, positive("Transformer blocks."));
+  v("heads", c.heads, positive("Query heads."));
+  v("kv_heads", c.kv_heads,
+    {.meaning = "Key/value heads; 0: as many as `heads`. Divides `heads`.", .minimum = 0});
+  v("head_width", c.head_width, {.meaning = "Width of a head; 0: `hidden / heads`.", .minimum = 0});
+  v("ffn", c.ffn, positive("Width of the feed-forward layer."));
+  v("vocab", c.vocab, positive("Embedding rows; at least the ids of the tokenizer."));
+  v("max_seq", c.max_seq,
+    {.meaning = "Longest document in tokens that the model has positions for.", .minimum = 1});
+  v("rope_theta", c.rope_theta,
+    {.meaning = "Base of the rotary frequencies.", .minimum = 0, .above_minimum = true});
+  v("norm_eps", c.norm_eps,
+    {.meaning = "Epsilon of the RMS norms.", .minimum = 0, .above_minimum = true});
+  v("tied", c.tied, {.meaning = "Use the embedding as the output head."});
+  v("qkv_bias", c.qkv_bias, {.meaning = "Biases on q, k and v (as Qwen2)."});
+  v("qk_norm", c.qk_norm, {.meaning = "RMS norm on each query and key head (as Qwen3)."});
+}
+
+template <class V>
+void describe(V& v, ModelSection& c) {
+  v("from", c.from,
+    {.meaning = "The base model: a Hugging Face folder, or a checkpoint of rondo. Give this or "
+                "`shape`."});
+  v("shape", c.shape, {.meaning = "A new model with random weights, seeded by `run.seed`."});
+}
+
+template <class V>
+void describe(V& v, ParallelSection& c) {
+  v("tensor", c.tensor,
+    {.meaning = "Tensor-parallel size. This version supports 1.", .minimum = 1, .maximum = 1});
+  v("shard", c.shard,
+    {.meaning = "Ranks that share the optimizer state; `auto`: all. This version supports `auto` "
+                "and the number of ranks.",
+     .minimum = 1});
+  v("replicate", c.replicate,
+    {.meaning = "Groups that hold the state in full each. This version supports 1.",
+     .minimum = 1,
+     .maximum = 1});
+  v("zero", c.zero,
+    {.meaning = "ZeRO stage. This version supports 1 (optimizer state sharded).",
+     .minimum = 1,
+     .maximum = 1});
+}
+
+template <class V>
+void describe(V& v, BatchSection& c) {
+  v("seq_len", c.seq_len, {.meaning = "Tokens of a pack.", .minimum = 2, .maximum = 1 << 24});
+  v("packs", c.packs,
+    {.meaning = "Packs of a step, over all ranks: the global batch is `packs * seq_len` tokens.",
+     .minimum = 1});
+  v("micro_packs", c.micro_packs,
+    {.meaning = "Packs per rank and micro-batch; `auto`: the most that fits a quarter of the "
+                "memory, up to 4096 tokens. `packs` must be a multiple of ranks * micro_packs."});
+}
+
+template <class V>
+void describe(V& v, PackSection& c) {
+  v("max_documents", c.max_documents,
+    {.meaning = "Most documents in a pack; 0: no bound.", .minimum = 0});
+  v("over_long", c.over_long,
+    {.meaning = "What happens to examples longer than `batch.seq_len`: left out and counted, "
+                "refused, or cut at the end and counted.",
+     .choices = {"drop", "error", "cut"}});
+  v("max_rejected", c.max_rejected,
+    {.meaning = "Largest share of a source's examples that may be dropped as over-long.",
+     .minimum = 0,
+     .maximum = 1});
+}
+
+template <class V>
+void describe(V& v, LossSection& c) {
+  v("average", c.average,
+    {.meaning = "`tokens`: every trainable token of the global batch weighs by its weight. "
+                "`examples`: every example has the same total weight.",
+     .choices = {"tokens", "examples"}});
+}
+
+template <class V>
+void describe(V& v, OptimizerSection& c) {
+  v("lr", c.lr, {.meaning = "Peak learning rate of AdamW.", .minimum = 0, .above_minimum = true});
+  v("betas", c.betas,
+    {.meaning = "Decay rates of the two moments.", .minimum = 0, .maximum = 0.999999999});
+  v("eps", c.eps,
+    {.meaning = "Added to the root of the second moment.", .minimum = 0, .above_minimum = true});
+  v("weight_decay", c.weight_decay,
+    {.meaning = "Decoupled weight decay of matrices (not of norms and biases).", .minimum = 0});
+  v("clip", c.clip,
+    {.meaning = "Largest global norm of the gradient; 0: no clipping.", .minimum = 0});
+}
+
+template <class V>
+void describe(V& v, ScheduleSection& c) {
+  v("kind", c.kind,
+    {.meaning = "Learning rate after the warm-up: `constant`, `linear` or `cosine` down to "
+                "`final`, or `wsd` (stable, then a linear decay over the last share `decay`).",
+     .choices = {"constant", "linear", "cosine", "wsd"}});
+  v("warmup", c.warmup,
+    {.meaning = "Linear warm-up from 0: below 1 a share of the schedule's steps, from 1 on a "
+                "number of steps.",
+     .minimum = 0});
+  v("final", c.final,
+    {.meaning = "Learning rate at the end, as a share of `optimizer.lr`.",
+     .minimum = 0,
+     .maximum = 1});
+  v("decay", c.decay,
+    {.meaning = "Of `wsd`: share of the steps that the decay takes.", .minimum = 0, .maximum = 1});
+}
+
+template <class V>
+void describe(V& v, NonFiniteSection& c) {
+  v("action", c.action,
+    {.meaning = "What happens when a loss or gradient is not finite: the run stops before the "
+                "update (exit code 3), or the step is skipped.",
+     .choices = {"stop", "skip"}});
+  v("limit", c.limit,
+    {.meaning = "Of `skip`: the run stops after this many skipped steps.", .minimum = 1});
+}
+
+template <class V>
+void describe(V& v, CheckpointSection& c) {
+  v("every", c.every, {.meaning = "How often a checkpoint is saved. Each round's end always is."});
+  v("keep", c.keep,
+    {.meaning = "Newest checkpoints that are kept; the rounds' ends are kept besides, as weights.",
+     .minimum = 1});
+  v("resume", c.resume,
+    {.meaning = "`auto`: go on from the newest valid checkpoint if there is one; `must`: fail when "
+                "there is none; `never`: fail when there is one.",
+     .choices = {"auto", "must", "never"}});
+  v("verify", c.verify,
+    {.meaning = "What is checked when a checkpoint is read: every byte, or the manifest and the "
+                "sizes of files.",
+     .choices = {"full", "manifest"}});
+  v("ranks_per_shard", c.ranks_per_shard,
+    {.meaning = "Neighbouring ranks that write one file together.", .minimum = 1});
+}
+
+template <class V>
+void describe(V& v, EvaluateSection& c) {
+  v("at_start", c.at_start, {.meaning = "Evaluate every held-out set before the first step."});
+  v("every", c.every,
+    {.meaning = "How often every held-out set is evaluated inside a round. The end of a round "
+                "always is."});
+  v("max_examples", c.max_examples,
+    {.meaning = "Examples of each held-out set, chosen by seed; 0: all.", .minimum = 0});
+}
+
+template <class V>
+void describe(V& v, SourceSection& c) {
+  v("train", c.train,
+    {.meaning = "Training examples: JSONL or JSON (globs allowed), or tokenised `.h5` files. "
+                "Absent: the source is only watched."});
+  v("heldout", c.heldout,
+    {.meaning = "Held-out examples: files like `train`, or `{split: N}`: N examples chosen by "
+                "seed and left out of training."});
+  v("columns", c.columns,
+    {.meaning = "Names of the columns of files in a form of their own, such as "
+                "`{prompt: question, completion: answer}`."});
+  v("format", c.format,
+    {.meaning = "Form of the examples; `auto` recognises it.",
+     .choices = {"auto", "messages", "alpaca", "sharegpt", "prompt_completion"}});
+  v("template", c.chat_template,
+    {.meaning = "File of a Jinja chat template; default: the tokenizer's own."});
+  v("max_rejected", c.max_rejected,
+    {.meaning = "Largest share of examples that tokenising may reject.",
+     .minimum = 0,
+     .maximum = 1});
+}
+
+template <class V>
+void describe(V& v, GateSection& c) {
+  v("on", c.on, {.meaning = "Source whose held-out loss is watched.", .required = true});
+  v("max_loss_increase", c.max_loss_increase,
+    {.meaning = "The gate fails when the loss has risen by more than this; may be negative to "
+                "ask for a fall."});
+  v("relative_to", c.relative_to,
+    {.meaning = "Compared with the base model, the round before, or the best so far.",
+     .choices = {"base", "previous", "best"}});
+  v("otherwise", c.otherwise,
+    {.meaning = "When it fails: say so and go on, end the run here, or go on on purpose (the "
+                "ledger tells the two apart).",
+     .choices = {"report", "stop", "continue"}});
+}
+
+template <class T>
+void read_yaml(const base::YamlNode& node, Patch<T>& patch, const std::string& path,
+               base::Problems& problems) {
+  patch.node = node;
+  base::ConfigReader::read(node, patch.value, path, base::Field{}, problems);
+}
+template <class V, class T>
+void describe(V& v, Patch<T>& patch) {
+  describe(v, patch.value);
+}
+template <class T>
+void Patch<T>::resolve(const T& global) {
+  value = global;
+  if (node.kind != base::YamlNode::Kind::kMap) return;
+  base::Problems reported_already;
+  base::ConfigReader::read(node, value, "", base::Field{}, reported_already);
+}
+
+template <class V>
+void describe(V& v, RoundSection& c) {
+  v("name", c.name, {.meaning = "Name of the round, unique in the run.", .required = true});
+  v("init", c.init,
+    {.meaning = "Weights at the start: the base model's, the round's before, or a checkpoint's.",
+     .shown_default = "previous (the first round: base)"});
+  v("optimizer_state", c.optimizer_state,
+    {.meaning = "`reset`: moments and schedule start anew. `carry`: both go on; rounds that carry "
+                "share one schedule over all their steps.",
+     .choices = {"reset", "carry"}});
+  v("data", c.data,
+    {.meaning = "Passes per source and epoch: `{a: 2.0, b: 0.5}` is every example of a twice and "
+                "a seeded half of b.",
+     .minimum = 0,
+     .above_minimum = true});
+  v("epochs", c.epochs,
+    {.meaning = "Length in epochs. Give one of `epochs`, `steps`, `tokens`; default one epoch.",
+     .minimum = 0,
+     .above_minimum = true});
+  v("steps", c.steps, {.meaning = "Length in optimizer steps.", .minimum = 1});
+  v("tokens", c.tokens,
+    {.meaning = "Length in tokens of packs, rounded up to whole steps.", .minimum = 1});
+  v("batch", c.batch, {.meaning = "Keys of `batch` for this round, over the global ones."});
+  v("optimizer", c.optimizer, {.meaning = "Keys of `optimizer` for this round."});
+  v("schedule", c.schedule, {.meaning = "Keys of `schedule` for this round."});
+  v("evaluate", c.evaluate, {.meaning = "Keys of `evaluate` for this round."});
+  v("gate", c.gate, {.meaning = "A held-out loss that must hold after the round."});
+}
+
+template <class V>
+void describe(V& v, ExportSection& c) {
+  v("rounds", c.rounds,
+    {.meaning = "Write a Hugging Face folder after each round, to `rounds/NAME/model`."});
+  v("dtype", c.dtype,
+    {.meaning = "Type of the weights in it.", .choices = {"fp32", "bf16", "fp16"}});
+}
+
+template <class V>
+void describe(V& v, Config& c) {
+  v("run", c.run, {.meaning = "The run as a whole.", .required = true});
+  v("model", c.model, {.meaning = "The base model.", .required = true});
+  v("tokenizer", c.tokenizer, {.meaning = "Folder of the tokenizer; default: the model's folder."});
+  v("precision", c.precision,
+    {.meaning = "Type of weights and activations. This version trains on CPU in fp32.",
+     .choices = {"fp32"}});
+  v("parallel", c.parallel, {.meaning = "How the ranks divide the work."});
+  v("batch", c.batch, {.meaning = "The global batch."});
+  v("pack", c.pack, {.meaning = "How examples become packs."});
+  v("loss", c.loss, {.meaning = "The loss."});
+  v("optimizer", c.optimizer, {.meaning = "AdamW."});
+  v("schedule", c.schedule, {.meaning = "The learning rate over a round."});
+  v("non_finite", c.non_finite, {.meaning = "NaN and infinity."});
+  v("checkpoint", c.checkpoint, {.meaning = "Saving and resuming."});
+  v("evaluate", c.evaluate, {.meaning = "Held-out losses."});
+  v("export", c.exports, {.meaning = "Hugging Face folders."});
+  v("sources", c.sources, {.meaning = "Named sets of examples.", .required = true});
+  v("rounds", c.rounds, {.meaning = "The rounds, in order.", .required = true});
+}
+
+}  // namespace rondo::train

@@ -1,0 +1,159 @@
+// The keys whose values have a form of their own: auto, intervals, paths, held-out sets, init.
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "train/config_fields.hpp"
+
+namespace rondo::train {
+
+using base::ConfigReader;
+using base::Problems;
+using base::YamlNode;
+using Kind = base::YamlNode::Kind;
+
+namespace {
+
+void expected(const YamlNode& node, const std::string& path, const std::string& forms,
+              Problems& problems) {
+  problems.add(
+      fmt::format("{}: {} must be {}, found {}.", node.place, path, forms, node.described()));
+}
+
+bool is_text(const YamlNode& node, const char* text) {
+  return node.kind == Kind::kScalar && node.scalar == text;
+}
+
+}  // namespace
+
+void read_yaml(const YamlNode& node, AutoCount& value, const std::string& path,
+               Problems& problems) {
+  if (is_text(node, "auto")) {
+    value.value = 0;
+    return;
+  }
+  Problems own;
+  int64_t count = 0;
+  base::read_scalar(node, count, path, own);
+  if (!own.empty() || count < 1) {
+    expected(node, path, "auto or a whole number from 1 on", problems);
+    return;
+  }
+  value.value = count;
+}
+std::string to_yaml(const AutoCount& value) {
+  return value.automatic() ? "auto" : fmt::format("{}", value.value);
+}
+std::string yaml_form(const AutoCount& /*value*/) { return "auto or whole number"; }
+
+void read_yaml(const YamlNode& node, Interval& value, const std::string& path, Problems& problems) {
+  if (is_text(node, "epoch")) {
+    value = {.epoch = true};
+    return;
+  }
+  if (is_text(node, "never")) {
+    value = {};
+    return;
+  }
+  if (node.kind == Kind::kScalar && !node.quoted) {
+    Problems own;
+    int64_t steps = 0;
+    base::read_scalar(node, steps, path, own);
+    if (own.empty() && steps >= 1) {
+      value = {.steps = steps};
+      return;
+    }
+  }
+  if (node.kind == Kind::kScalar) {
+    const auto seconds = base::parse_duration(node.scalar);
+    if (seconds && *seconds > 0) {
+      value = {.seconds = *seconds};
+      return;
+    }
+  }
+  expected(node, path, "a number of steps from 1 on, a duration such as 30min, epoch, or never",
+           problems);
+}
+std::string to_yaml(const Interval& value) {
+  if (value.epoch) return "epoch";
+  if (value.seconds > 0) return fmt::format("{}s", value.seconds);
+  return value.steps > 0 ? fmt::format("{}", value.steps) : "never";
+}
+std::string yaml_form(const Interval& /*value*/) { return "steps, 30min, epoch, never"; }
+
+void read_yaml(const YamlNode& node, Paths& value, const std::string& path, Problems& problems) {
+  value.paths.clear();
+  if (node.kind == Kind::kScalar) {
+    value.paths.push_back(node.scalar);
+    return;
+  }
+  if (node.kind != Kind::kList || node.items.empty()) {
+    expected(node, path, "a path or a list of paths", problems);
+    return;
+  }
+  for (const YamlNode& item : node.items) {
+    std::string file;
+    base::read_scalar(item, file, path, problems);
+    value.paths.push_back(file);
+  }
+}
+std::string to_yaml(const Paths& value) {
+  std::string all;
+  for (const auto& path : value.paths) {
+    all += (all.empty() ? "" : ", ") + base::scalar_to_yaml(path);
+  }
+  return value.paths.empty() ? "null" : "[" + all + "]";
+}
+std::string yaml_form(const Paths& /*value*/) { return "path or list of paths"; }
+
+void read_yaml(const YamlNode& node, Heldout& value, const std::string& path, Problems& problems) {
+  value = {};
+  if (node.kind != Kind::kMap) {
+    read_yaml(node, value.files, path, problems);
+    return;
+  }
+  struct Split {
+    int64_t split = 0;
+  } split;
+  ConfigReader reader(node, path, problems);
+  reader("split", split.split, base::Field{.meaning = "", .minimum = 1, .required = true});
+  reader.finish();
+  value.split = split.split;
+}
+std::string to_yaml(const Heldout& value) {
+  return value.split > 0 ? fmt::format("{{split: {}}}", value.split) : to_yaml(value.files);
+}
+std::string yaml_form(const Heldout& /*value*/) { return "path, list of paths, or {split: N}"; }
+
+void read_yaml(const YamlNode& node, Init& value, const std::string& path, Problems& problems) {
+  if (is_text(node, "base")) {
+    value = {.kind = Init::Kind::kBase, .checkpoint = ""};
+    return;
+  }
+  if (is_text(node, "previous")) {
+    value = {.kind = Init::Kind::kPrevious, .checkpoint = ""};
+    return;
+  }
+  if (node.kind == Kind::kMap) {
+    value.kind = Init::Kind::kCheckpoint;
+    ConfigReader reader(node, path, problems);
+    reader("checkpoint", value.checkpoint, base::Field{.meaning = "", .required = true});
+    reader.finish();
+    return;
+  }
+  expected(node, path, "base, previous, or {checkpoint: PATH}", problems);
+}
+std::string to_yaml(const Init& value) {
+  switch (value.kind) {
+    case Init::Kind::kBase:
+      return "base";
+    case Init::Kind::kPrevious:
+      return "previous";
+    case Init::Kind::kCheckpoint:
+      return fmt::format("{{checkpoint: {}}}", base::scalar_to_yaml(value.checkpoint));
+  }
+  throw base::Bug("unknown init");
+}
+std::string yaml_form(const Init& /*value*/) { return "base, previous, {checkpoint: PATH}"; }
+
+}  // namespace rondo::train

@@ -1,0 +1,119 @@
+#include "train/model_source.hpp"
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+
+#include "base/error.hpp"
+#include "model/hf_config.hpp"
+#include "model/hf_folder.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+using checkpoint::Checkpoint;
+using checkpoint::Verify;
+
+void copy_in(const Checkpoint& source, const std::string& name, base::Slice elements,
+             at::Tensor target) {
+  source.read(name, elements, target.data_ptr<float>());
+}
+
+}  // namespace
+
+bool is_checkpoint(const std::string& path) {
+  return std::filesystem::exists(std::filesystem::path(path) / "MANIFEST.json");
+}
+
+model::Shape read_shape(const std::string& path, comm::Control& control) {
+  if (is_checkpoint(path)) {
+    const auto source = Checkpoint::open(path, control, Verify::kManifest);
+    if (!source.state().contains("model_config")) {
+      base::fail_user("{}: this checkpoint does not say what model it holds.", path);
+    }
+    return model::parse_hf_config(source.state().at("model_config").get<std::string>(),
+                                  path + "/MANIFEST.json (model_config)");
+  }
+  model::Shape shape;
+  control.agree([&] {
+    if (!std::filesystem::is_directory(path)) {
+      base::fail_user(
+          "{}: there is no such folder; a Hugging Face model folder or a checkpoint "
+          "of rondo is expected.",
+          path);
+    }
+    shape = model::read_hf_config(path);
+  });
+  return shape;
+}
+
+void load_weights(const std::string& path, model::Model& model, comm::Control& control,
+                  base::Console& console) {
+  if (is_checkpoint(path)) {
+    const auto source = Checkpoint::open(path, control, Verify::kFull);
+    control.agree([&] { restore(source, model, false); });
+    return;
+  }
+  for (const auto& remark : model::load_hf(path, model, control)) console.line("{}", remark);
+}
+
+std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer) {
+  std::vector<checkpoint::LogicalTensor> tensors;
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    for (const auto& parameter : model.unit(u).parameters()) {
+      tensors.push_back({parameter.name, parameter.shape});
+      if (!optimizer) continue;
+      tensors.push_back({kExpAvgPrefix + parameter.name, parameter.shape});
+      tensors.push_back({kExpAvgSqPrefix + parameter.name, parameter.shape});
+    }
+  }
+  return tensors;
+}
+
+std::vector<checkpoint::Piece> owned_pieces(model::Model& model, bool optimizer) {
+  std::vector<checkpoint::Piece> pieces;
+  const size_t kinds = optimizer ? 3 : 1;
+  size_t first = 0;  // index in logical_tensors() of this unit's first parameter
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    parallel::Unit& unit = model.unit(u);
+    for (const auto& segment : unit.segments()) {
+      const size_t tensor = first + segment.parameter * kinds;
+      const base::Slice flat = unit.flat_range(segment.parameter, segment.global);
+      pieces.push_back(
+          {tensor, segment.global, unit.flat_weights().const_data_ptr<float>() + flat.begin});
+      if (!optimizer) continue;
+      pieces.push_back({tensor + 1, segment.global,
+                        unit.exp_avg().const_data_ptr<float>() + segment.shard_offset});
+      pieces.push_back({tensor + 2, segment.global,
+                        unit.exp_avg_sq().const_data_ptr<float>() + segment.shard_offset});
+    }
+    first += unit.parameters().size() * kinds;
+  }
+  return pieces;
+}
+
+void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    parallel::Unit& unit = model.unit(u);
+    for (size_t i = 0; i < unit.parameters().size(); ++i) {
+      const auto& parameter = unit.parameters()[i];
+      if (source.tensor(parameter.name).shape != parameter.shape) {
+        base::fail_user("{}: {} has another shape than this model's.", source.path(),
+                        parameter.name);
+      }
+      copy_in(source, parameter.name, {0, parameter.numel()}, unit.weight(i));
+    }
+    if (!optimizer) continue;
+    for (const auto& segment : unit.segments()) {
+      const std::string& name = unit.parameters()[segment.parameter].name;
+      const auto part = [&](at::Tensor& moments) {
+        return moments.narrow(0, segment.shard_offset, segment.global.size());
+      };
+      copy_in(source, kExpAvgPrefix + name, segment.global, part(unit.exp_avg()));
+      copy_in(source, kExpAvgSqPrefix + name, segment.global, part(unit.exp_avg_sq()));
+    }
+  }
+}
+
+}  // namespace rondo::train

@@ -1,0 +1,41 @@
+// Models by path: a Hugging Face folder or a checkpoint of rondo, told apart by what is in them;
+// and the tensors of a model as the checkpoint knows them.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/console.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+#include "model/model.hpp"
+
+namespace rondo::train {
+
+inline constexpr const char* kExpAvgPrefix = "optimizer/exp_avg/";
+inline constexpr const char* kExpAvgSqPrefix = "optimizer/exp_avg_sq/";
+
+// Keys of a checkpoint's state that every reader may rely on:
+//   "model_config": the model's config.json as text     "tokenizer": folder of the tokenizer
+//   "end_of_turn": trained end-of-turn id, -1 if none    "round", "round_name", "step", ...
+bool is_checkpoint(const std::string& path);
+
+// Collective over all ranks of `control`. Shape of the model in `path`; UserError when it is
+// neither a Hugging Face folder nor a checkpoint.
+model::Shape read_shape(const std::string& path, comm::Control& control);
+
+// Collective over all ranks of `control`. Weights of `path` into `model` (not its moments).
+void load_weights(const std::string& path, model::Model& model, comm::Control& control,
+                  base::Console& console);
+
+// What a model is to the checkpoint: its weights, and with an optimizer both moments.
+std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer);
+// This rank's owned pieces, in the order of logical_tensors; pointers into the model's units.
+std::vector<checkpoint::Piece> owned_pieces(model::Model& model, bool optimizer);
+// Reads weights (all of them) and, with `optimizer`, this rank's moments.
+void restore(const checkpoint::Checkpoint& checkpoint, model::Model& model, bool optimizer);
+
+}  // namespace rondo::train

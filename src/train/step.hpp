@@ -1,0 +1,67 @@
+// One optimizer step: micro-batches forward and backward, gradients summed over ranks, AdamW on the
+// owned shards, weights gathered.
+//
+// Loss of a step = sum of weight_i * ce_i / sum of weight_i over every trainable position of the
+// global batch. Gradients are sums; nothing is averaged per rank or micro-batch.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+#include "data/batch.hpp"
+#include "model/model.hpp"
+#include "parallel/optimizer.hpp"
+
+namespace rondo::train {
+
+// Figures of a step or an evaluation over all ranks.
+struct Totals {
+  double weighted_loss = 0;
+  double weight = 0;
+  double correct = 0;  // trainable positions predicted right
+  double trainable_tokens = 0;
+  double real_tokens = 0;      // without padding
+  double attention_pairs = 0;  // of causal attention inside documents
+  double flops = 0;            // of the model, forward and backward, causal per document
+  double loss() const { return weight > 0 ? weighted_loss / weight : 0; }
+};
+
+struct StepResult {
+  Totals totals;
+  double grad_norm = 0;    // before clipping
+  bool updated = true;     // false: skipped, since something was not finite
+  std::string not_finite;  // then: what, and on which rank
+};
+
+struct StepSettings {
+  parallel::AdamWSettings adamw;
+  int64_t adam_step = 1;  // counted from 1
+  double clip = 0;        // largest global norm; 0: none
+};
+
+class Stepper {
+ public:
+  // `group` is the group that the model's units are sharded over.
+  Stepper(model::Model& model, comm::Group& group, comm::Control& control);
+
+  // Collective over the group and the control's ranks. `batches` are this rank's micro-batches;
+  // every rank has the same number of them. When a loss or norm is not finite on any rank nothing
+  // is updated on any.
+  StepResult run(const std::vector<data::PackedBatch>& batches, const StepSettings& settings);
+
+  // Collective over the group. Sums of a forward pass over this rank's batches.
+  Totals evaluate(const std::vector<data::PackedBatch>& batches);
+
+ private:
+  // Collective over the group: sums every field but flops, then works it out.
+  void sum_over_ranks(Totals& totals, std::vector<double>& more);
+
+  model::Model& model_;
+  comm::Group& group_;
+  comm::Control& control_;
+};
+
+}  // namespace rondo::train

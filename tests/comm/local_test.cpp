@@ -1,0 +1,52 @@
+// Threads as ranks and the group of one keep the contract of Group and Control.
+#include "comm/contract.hpp"
+#include "comm/local_world.hpp"
+
+namespace rondo::comm {
+namespace {
+
+TEST(SelfGroup, KeepsTheContract) {
+  const auto group = make_self_group();
+  test::check_contract(*group);
+  Control control(make_self_group());
+  test::check_control(control);
+}
+
+TEST(LocalWorld, KeepsTheContract) {
+  for (const int size : {1, 2, 3, 4, 8}) {
+    LocalWorld::run(size, [](Group& group) { test::check_contract(group); });
+    LocalWorld::run(size, [](Group&, Control& control) { test::check_control(control); });
+  }
+}
+
+TEST(LocalWorld, ARankThatThrowsReleasesTheOthers) {
+  EXPECT_THROW(LocalWorld::run(3,
+                               [](Group& group) {
+                                 if (group.rank() == 1) throw base::UserError("gone");
+                                 group.barrier();
+                               }),
+               std::exception);
+}
+
+TEST(LocalWorld, DifferentSizesAreABug) {
+  EXPECT_THROW(LocalWorld::run(2,
+                               [](Group& group) {
+                                 at::Tensor t = at::zeros({group.rank() + 1});
+                                 group.all_sum(t, Purpose::kOther).wait();
+                               }),
+               std::exception);
+}
+
+TEST(WorkDeath, DroppingAWorkIsABug) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        const auto group = make_self_group();
+        at::Tensor t = at::zeros({1});
+        auto work = group->all_sum(t, Purpose::kOther);
+      },
+      "never waited for");
+}
+
+}  // namespace
+}  // namespace rondo::comm

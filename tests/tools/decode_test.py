@@ -1,0 +1,77 @@
+"""tools/decode: token ids back to text, joined with the prompts."""
+
+import json
+import unittest
+
+import h5py
+import numpy as np
+from tests.tools.support import ToolTest, run_tool, write_jsonl
+from tokenizers import Tokenizer
+
+TEXTS = ["It is four.", "", "Hello \u00e9\u4f60<|im_start|>"]
+
+
+class Decode(ToolTest):
+    def setUp(self):
+        super().setUp()
+        self.generated = self.folder / "generated.h5"
+        tokenizer = Tokenizer.from_file(str(self.tokenizer / "tokenizer.json"))
+        ids = [tokenizer.encode(text).ids for text in TEXTS]
+        with h5py.File(self.generated, "w") as file:
+            file.attrs["format"] = "rondo.generated"
+            file.attrs["version"] = np.int64(1)
+            file["tokens"] = np.concatenate([np.asarray(i, "<i4") for i in ids])
+            file["offsets"] = np.cumsum([0, *map(len, ids)]).astype("<i8")
+            file["example_id"] = np.asarray([1, 2, 2**64 - 1], "<u8")
+            file["finished"] = np.asarray([1, 1, 0], "u1")
+
+    def decode(self, *options):
+        out = self.folder / "out" / "completions.jsonl"
+        done = run_tool(
+            "decode", "--generated", self.generated, "--tokenizer", self.tokenizer, "--out", out,
+            *options,
+        )  # fmt: skip
+        if done.returncode:
+            return done
+        return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+    def test_texts_come_back(self):
+        rows = self.decode()
+        self.assertEqual([row["completion"] for row in rows], TEXTS)
+        self.assertEqual([row["finished"] for row in rows], [True, True, False])
+        self.assertEqual(rows[2]["id"], "f" * 16)
+
+    def test_prompts_are_joined_by_order(self):
+        prompts = [{"id": f"p{n}", "answer": n, "completion": "old"} for n in range(3)]
+        rows = self.decode("--prompts", write_jsonl(self.folder / "prompts.jsonl", prompts))
+        self.assertEqual(rows[0], {"id": "p0", "answer": 0, "completion": TEXTS[0],
+                                   "finished": True})  # fmt: skip
+
+    def test_another_number_of_prompts_is_refused(self):
+        done = self.decode("--prompts", write_jsonl(self.folder / "prompts.jsonl", [{"id": 1}]))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("1 rows", done.stderr)
+
+    def refused(self, text):
+        done = self.decode()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(text, done.stderr)
+
+    def test_another_format_is_refused(self):
+        with h5py.File(self.generated, "a") as file:
+            file.attrs["format"] = "rondo.tokenized"
+        self.refused("expected rondo.generated version 1")
+
+    def test_damaged_files_are_refused(self):
+        with h5py.File(self.generated, "a") as file:
+            file["offsets"][3] += 1
+        self.refused("do not agree")
+        with h5py.File(self.generated, "a") as file:
+            del file["finished"]
+        self.refused("cannot be read")
+        self.generated.write_bytes(b"no HDF5")
+        self.refused("cannot be read")
+
+
+if __name__ == "__main__":
+    unittest.main()

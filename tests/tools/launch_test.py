@@ -1,0 +1,160 @@
+"""launch/run: arguments, exit codes, signals and preparation, with a stand-in for the binary."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+SOURCE = Path(os.environ.get("RONDO_SOURCE", Path(__file__).resolve().parents[2]))
+RUN = SOURCE / "launch" / "run"
+
+# Commands: `exit N` ends with N, `environment` prints what it was given, `wait` stays until USR1
+# and then ends with 75. MPI is not needed: mpirun starts any program.
+STAND_IN = r"""#!/bin/bash
+case $1 in
+  exit) exit "$2" ;;
+  crash) kill -SEGV $$ ;;
+  environment) echo "threads=$OMP_NUM_THREADS cbwr=$MKL_CBWR terminal=$RONDO_TERMINAL" ;;
+  wait)
+    trap 'touch "$2.stopped.$$"; exit 75' USR1
+    touch "$2.ready.$$"
+    while :; do read -r -t 1 <>"$2.pipe"; done ;;
+esac
+"""
+
+
+class LaunchRun(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        binary = self.folder / "rondo"
+        binary.write_text(STAND_IN)
+        binary.chmod(0o755)
+        os.mkfifo(self.folder / "mark.pipe")
+        self.mark = str(self.folder / "mark")
+        self.env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SLURM_", "OMPI_", "OMP_", "MKL_"))
+        }
+        self.env["RONDO_BINARY"] = str(binary)
+
+    def run_it(self, *arguments, **environment):
+        return subprocess.run(
+            [sys.executable, RUN, *arguments],
+            env={**self.env, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    def test_exit_codes_pass_through(self):
+        for ranks in ("1", "3"):
+            for code in (0, 2, 3, 70, 75, 93):
+                result = self.run_it("-n", ranks, "exit", str(code))
+                self.assertEqual(result.returncode, code, result.stderr)
+
+    def test_the_launcher_adds_no_noise_to_an_error(self):
+        result = self.run_it("-n", "2", "exit", "2")
+        self.assertNotIn("aborted", result.stdout + result.stderr)
+        self.assertNotIn("-----", result.stdout + result.stderr)
+
+    def test_a_crash_is_named(self):
+        for ranks in ("1", "2"):
+            result = self.run_it("-n", ranks, "crash")
+            self.assertEqual(result.returncode, 139, result.stderr)
+            self.assertIn("SIGSEGV", result.stderr)
+
+    def test_threads_share_the_cores(self):
+        cores = len(os.sched_getaffinity(0))
+        result = self.run_it("-n", str(4 * cores), "environment")
+        self.assertEqual(result.stdout.count("threads=1 cbwr=AVX2,STRICT"), 4 * cores, result)
+        result = self.run_it("-n", "2", "environment", OMP_NUM_THREADS="7")
+        self.assertEqual(result.stdout.count("threads=7"), 2)
+
+    def test_a_file_is_no_terminal(self):
+        for ranks in ("1", "2"):
+            self.assertIn("terminal=0", self.run_it("-n", ranks, "environment").stdout)
+
+    def start_waiting(self, ranks):
+        process = subprocess.Popen(
+            [sys.executable, RUN, "-n", str(ranks), "wait", self.mark],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.stderr.close)
+        while len(list(self.folder.glob("mark.ready.*"))) < ranks:
+            self.assertIsNone(process.poll(), "ended before it was ready")
+            os.sched_yield()
+        return process
+
+    def test_requests_to_stop_become_a_soft_stop_on_every_rank(self):
+        for ranks in (1, 2):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                for old in self.folder.glob("mark.*.*"):
+                    old.unlink()
+                process = self.start_waiting(ranks)
+                process.send_signal(number)
+                self.assertEqual(process.wait(timeout=60), 75)
+                self.assertGreaterEqual(len(list(self.folder.glob("mark.stopped.*"))), 1)
+
+    def test_nothing_outlives_a_killed_launcher(self):
+        for ranks in (1, 2):
+            for old in self.folder.glob("mark.*.*"):
+                old.unlink()
+            process = self.start_waiting(ranks)
+            pids = [path.suffix[1:] for path in self.folder.glob("mark.ready.*")]
+            process.kill()
+            process.wait()
+            deadline = time.monotonic() + 30
+            while any(self.alive(pid) for pid in pids):
+                self.assertLess(time.monotonic(), deadline, f"{pids} still run")
+                os.sched_yield()
+
+    @staticmethod
+    def alive(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def test_a_dry_run_prints_the_command_and_starts_nothing(self):
+        result = self.run_it("-n", "2", "--dry-run", "wait", self.mark)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(" -n 2 ", result.stdout)
+        self.assertIn(f"wait {self.mark}", result.stdout)
+        self.assertEqual(list(self.folder.glob("mark.ready.*")), [])
+
+    def test_hosts_are_handed_on(self):
+        result = self.run_it("-n", "4", "-H", "a:2,b:2", "--dry-run", "exit", "0")
+        self.assertIn("-H a:2,b:2", result.stdout)
+        self.assertIn("-x OMP_NUM_THREADS", result.stdout)
+
+    def test_wrong_arguments_say_what_is_wrong(self):
+        for arguments, text in [
+            ((), "no command given"),
+            (("-n",), "needs a value"),
+            (("-n", "two", "exit", "0"), "whole number"),
+            (("-n", "0", "exit", "0"), "whole number"),
+            (("--nodes", "3", "exit", "0"), "unknown option --nodes"),
+            (("-n", "2", "--hostfile", "/nonexistent", "exit", "0"), "/nonexistent"),
+        ]:
+            result = self.run_it(*arguments)
+            self.assertEqual(result.returncode, 2, arguments)
+            self.assertIn(text, result.stderr)
+
+    def test_a_missing_binary_says_how_to_build_it(self):
+        result = self.run_it("exit", "0", RONDO_BINARY="/nonexistent/rondo")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("launch/build", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

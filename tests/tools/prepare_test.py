@@ -1,0 +1,182 @@
+"""tools/prepare: what is fresh, what is stale, splits, and wrong configurations."""
+
+import os
+import unittest
+
+import h5py
+from tests.tools.support import (
+    MARKED_TEMPLATE,
+    PLAIN_TEMPLATE,
+    ToolTest,
+    conversation,
+    run_script,
+    run_tool,
+    write_jsonl,
+)
+
+CONFIG = """\
+run: {{name: small, dir: {folder}/runs, seed: 1}}
+tokenizer: {tokenizer}
+sources:
+  sums:
+    train: {folder}/sums.*.jsonl
+    heldout: {folder}/heldout.jsonl
+    columns: {{prompt: question, completion: answer}}
+  chat: {{train: {folder}/chat.jsonl, heldout: {{split: 3}}}}
+  unused: {{train: {folder}/chat.jsonl}}
+  ready: {{train: {folder}/ready.h5, heldout: {folder}/ready.h5}}
+rounds:
+  - {{name: first, init: base, data: {{sums: 1.0, ready: 1.0}}, epochs: 1}}
+  - {{name: second, init: previous, data: {{chat: 2.0}}, epochs: 1}}
+"""
+
+
+class Prepare(ToolTest):
+    def setUp(self):
+        super().setUp()
+        for part in (1, 2):
+            self.write_sums(f"sums.{part}.jsonl", range(10 * part, 10 * part + 5))
+        self.write_sums("heldout.jsonl", range(40, 44))
+        rows = [conversation(f"Say {n}", f"Hello {n}") for n in range(12)]
+        write_jsonl(self.folder / "chat.jsonl", [*rows, rows[0]])
+        self.tokenizer_copy = self.folder / "tokenizer"
+        self.tokenizer_copy.mkdir()
+        for path in self.tokenizer.iterdir():
+            (self.tokenizer_copy / path.name).write_bytes(path.read_bytes())
+        self.config = self.folder / "config.yaml"
+        self.write_config(CONFIG)
+        self.cache = self.folder / "runs" / "cache" / "small"
+
+    def write_sums(self, name, numbers):
+        rows = [{"question": f"What is {n} + 1?", "answer": f"{n + 1}"} for n in numbers]
+        write_jsonl(self.folder / name, rows)
+
+    def write_config(self, text):
+        text = text.format(folder=self.folder, tokenizer=self.tokenizer_copy)
+        self.config.write_text(text, encoding="utf-8")
+
+    def prepare(self, *overrides):
+        done = run_tool("prepare", self.config, *overrides, "--workers", 1)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return dict(line.split(", ")[0].split(": ") for line in done.stdout.splitlines())
+
+    def test_tokenises_once_then_finds_everything_fresh(self):
+        files = ["sums.train", "sums.heldout", "chat.train", "chat.heldout"]
+        self.assertEqual(self.prepare(), dict.fromkeys(files, "tokenised"))
+        before = {name: (self.cache / f"{name}.h5").stat().st_mtime_ns for name in files}
+        self.assertEqual(sorted(os.listdir(self.cache)), sorted(f"{n}.h5" for n in files))
+        self.assertEqual(self.prepare(), dict.fromkeys(files, "fresh"))
+        after = {name: (self.cache / f"{name}.h5").stat().st_mtime_ns for name in files}
+        self.assertEqual(before, after)
+
+    def test_touching_or_moving_a_source_leaves_it_fresh(self):
+        self.prepare()
+        os.utime(self.folder / "chat.jsonl", (1, 1))
+        os.rename(self.folder / "chat.jsonl", self.folder / "moved.jsonl")
+        state = self.prepare(
+            f"sources.chat.train={self.folder}/moved.jsonl",
+            f"sources.unused.train={self.folder}/moved.jsonl",
+        )
+        self.assertEqual(set(state.values()), {"fresh"})
+
+    def test_another_source_content_makes_only_its_file_stale(self):
+        self.prepare()
+        self.write_sums("heldout.jsonl", range(50, 54))
+        state = self.prepare()
+        self.assertEqual([n for n, s in state.items() if s == "tokenised"], ["sums.heldout"])
+
+    def test_another_matching_file_makes_it_stale(self):
+        self.prepare()
+        self.write_sums("sums.3.jsonl", range(60, 64))
+        state = self.prepare()
+        self.assertEqual([n for n, s in state.items() if s == "tokenised"], ["sums.train"])
+        with h5py.File(self.cache / "sums.train.h5") as file:
+            self.assertEqual(len(file["example_id"]), 14)
+
+    def test_another_template_makes_everything_stale(self):
+        self.prepare()
+        path = self.tokenizer_copy / "chat_template.jinja"
+        self.assertNotEqual(path.read_text(), PLAIN_TEMPLATE)
+        path.write_text(PLAIN_TEMPLATE)
+        self.assertEqual(set(self.prepare().values()), {"tokenised"})
+
+    def test_a_template_of_its_own_makes_one_source_stale(self):
+        self.prepare()
+        path = self.folder / "own.jinja"
+        path.write_text(MARKED_TEMPLATE)
+        state = self.prepare(f"sources.chat.template={path}")
+        stale = [name for name, found in state.items() if found == "tokenised"]
+        self.assertEqual(stale, ["chat.train", "chat.heldout"])
+
+    def test_another_tokenizer_makes_everything_stale(self):
+        self.prepare()
+        path = self.tokenizer_copy / "tokenizer_config.json"
+        path.write_text(path.read_text() + "\n")
+        self.assertEqual(set(self.prepare().values()), {"tokenised"})
+
+    def test_other_columns_and_another_seed_make_their_files_stale(self):
+        self.prepare()
+        state = self.prepare("run.seed=2", "sources.sums.format=prompt_completion")
+        self.assertEqual(set(state.values()), {"tokenised"})
+
+    def test_a_damaged_file_is_made_anew(self):
+        self.prepare()
+        path = self.cache / "chat.train.h5"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:100])
+        state = self.prepare()
+        self.assertEqual([n for n, s in state.items() if s == "tokenised"], ["chat.train"])
+        self.assertEqual(path.read_bytes(), whole)
+
+    def test_a_split_parts_the_different_rows(self):
+        self.prepare()
+        sides = {}
+        for part in ("train", "heldout"):
+            with h5py.File(self.cache / f"chat.{part}.h5") as file:
+                tokens, offsets = file["tokens"][:].tolist(), file["offsets"][:].tolist()
+            sides[part] = [
+                tuple(tokens[begin:end]) for begin, end in zip(offsets, offsets[1:], strict=False)
+            ]
+        self.assertEqual(len(sides["heldout"]), 3)
+        self.assertFalse(set(sides["train"]) & set(sides["heldout"]))
+        self.assertEqual(len(set(sides["train"]) | set(sides["heldout"])), 12)
+
+    def refused(self, *texts, overrides=()):
+        done = run_tool("prepare", self.config, *overrides)
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        for text in texts:
+            self.assertIn(text, done.stderr)
+
+    def test_wrong_configurations(self):
+        missing = f"{self.folder}/none.jsonl"
+        for override, text in (
+            (f"sources.sums.heldout={missing}", "none.jsonl: no such file"),
+            ("sources.sums.columns={question: prompt}", "unknown name 'question'"),
+            ("sources.chat.format=csv", "expected auto or one of"),
+            ("sources.chat.heldout={split: 12}", "leaves nothing to train on"),
+            ("sources.ready.heldout={split: 2}", "split needs a train source of text"),
+            ("sources.chat.heldout={share: 2}", "{split: N}"),
+            ("tokenizer=", "no tokenizer is named"),
+            ("tokenizer=nowhere", "nowhere: no such folder"),
+            ("run.name=", "run.name is missing"),
+            ("sources.sums=3", "expected a mapping"),
+            ("nonsense", "section.key=value"),
+        ):
+            with self.subTest(override):
+                self.refused(text, overrides=[override])
+
+    def test_a_missing_configuration_file(self):
+        done = run_tool("prepare", self.folder / "none.yaml")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no such configuration file", done.stderr)
+
+    def test_the_script_itself_with_relative_paths(self):
+        self.write_config(CONFIG.replace("{folder}/", "").replace("{tokenizer}", "tokenizer"))
+        done = run_script("prepare", "config.yaml", "--workers", 2, folder=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue((self.cache / "chat.heldout.h5").is_file())
+
+
+if __name__ == "__main__":
+    unittest.main()

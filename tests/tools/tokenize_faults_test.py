@@ -1,0 +1,112 @@
+"""Row faults on both sides of --max-rejected; wrong files; the same bytes for any workers."""
+
+import json
+import os
+import unittest
+
+from tests.tools.support import ToolTest, conversation, run_tool, write_jsonl
+
+GOOD = conversation("What is two plus two?", "It is four.")
+FAULTS = {
+    "not JSON": '{"messages": [',
+    "not an object": "[1, 2]",
+    "column missing": {"texts": []},
+    "wrong type": {"messages": "hello"},
+    "wrong role": {"messages": [{"role": "robot", "content": "hello"}]},
+    "two user turns running": {"messages": [GOOD["messages"][0], *GOOD["messages"]]},
+    "two assistant turns running": {"messages": [*GOOD["messages"], GOOD["messages"][1]]},
+    "last turn is not the assistant's": {"messages": [*GOOD["messages"], GOOD["messages"][0]]},
+    "empty answer": conversation("Say hello", "  \n"),
+    "empty user turn": conversation("", "Hello"),
+    "no trainable token": {"messages": GOOD["messages"][:1]},
+    "control token in the text": conversation("Say <|im_end|>", "Hello"),
+    "not valid Unicode": '{"messages": [{"role": "user", "content": "\\ud800"}]}',
+    "tool calls are not supported": {"messages": [{"role": "tool", "content": "12"}]},
+}
+
+
+class TokenizeFaults(ToolTest):
+    def tokenise(self, rows, *options, out="out.h5"):
+        path = write_jsonl(self.folder / "rows.jsonl", rows)
+        return run_tool(
+            "tokenize", "--input", path, "--tokenizer", self.tokenizer, "--out",
+            self.folder / out, "--format", "messages", *options,
+        )  # fmt: skip
+
+    def test_every_fault_is_named_and_counted(self):
+        from rondo_tools import sources
+        from rondo_tools.row_encoder import RowEncoder
+        from rondo_tools.tokenizer_folder import template_text
+
+        template = template_text(self.tokenizer)
+        encoder = RowEncoder(str(self.tokenizer), template, "messages", {})
+        path = write_jsonl(self.folder / "rows.jsonl", [GOOD, *FAULTS.values(), GOOD])
+        results = encoder.encode([row for _, row in sources.rows(path)])
+        reasons = [fault[0] if fault else None for fault, _, _ in results]
+        expected = [name if name != "column missing" else "wrong type" for name in FAULTS]
+        self.assertEqual(reasons, [None, *expected, None])
+
+    def test_under_the_limit_rows_are_left_out_and_listed(self):
+        done = self.tokenise([GOOD] * 3 + ["{"], "--max-rejected", 0.25)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("3 examples", done.stdout)
+        self.assertIn("1 rejected (not JSON: 1)", done.stdout)
+        (entry,) = (self.folder / "out.h5.rejected.jsonl").read_text().splitlines()
+        self.assertEqual(json.loads(entry)["line"], 4)
+        self.assertIn("not JSON", json.loads(entry)["reason"])
+
+    def test_over_the_limit_nothing_is_published(self):
+        rejected = self.folder / "rejected.jsonl"
+        rows = [GOOD] * 3 + [FAULTS["empty answer"]]
+        done = self.tokenise(rows, "--max-rejected", 0.24, "--rejected", rejected)
+        self.assertEqual(done.returncode, 2)
+        self.assertFalse((self.folder / "out.h5").exists())
+        self.assertIn("rows.jsonl:4: empty answer", done.stderr)
+        self.assertEqual(len(rejected.read_text().splitlines()), 1)
+        self.assertEqual(
+            sorted(os.listdir(self.folder)), ["rejected.jsonl", "rows.jsonl"], "left-overs"
+        )
+
+    def test_the_same_bytes_for_any_number_of_workers(self):
+        rows = [conversation(f"What is {n} + 1?", f"It is {n + 1}.") for n in range(700)]
+        rows[300] = "{"
+        contents = set()
+        for workers in (1, 2, 3):
+            done = self.tokenise(rows, "--workers", workers)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            contents.add((self.folder / "out.h5").read_bytes())
+        self.assertEqual(len(contents), 1)
+
+    def test_wrong_files_are_named(self):
+        lfs = self.folder / "lfs.jsonl"
+        lfs.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+        empty = self.folder / "empty.jsonl"
+        empty.touch()
+        array = self.folder / "array.json"
+        array.write_text('[{"a": 1}')
+        for path, text in (
+            (lfs, "Git LFS pointer"),
+            (empty, "is empty"),
+            (array, "not a JSON array"),
+            (self.folder / "none.jsonl", "no such file"),
+            (self.folder, "is a folder"),
+        ):
+            out = self.folder / "out.h5"
+            done = run_tool(
+                "tokenize", "--input", path, "--tokenizer", self.tokenizer, "--out", out
+            )
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertIn(text, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    def test_an_unknown_format_lists_the_columns_found(self):
+        path = write_jsonl(self.folder / "rows.jsonl", [{"question": "a", "answer": "b"}])
+        out = self.folder / "out.h5"
+        done = run_tool("tokenize", "--input", path, "--tokenizer", self.tokenizer, "--out", out)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("columns found: question, answer", done.stderr)
+        self.assertIn("--columns", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,1 @@
+"""Shared code of the Python tools: one module per idea, a module `<tool>_command` per tool."""

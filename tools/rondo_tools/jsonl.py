@@ -1,0 +1,31 @@
+"""JSONL files of objects, read whole, and written under a temporary name first."""
+
+import json
+import os
+from pathlib import Path
+
+from rondo_tools import sources
+from rondo_tools.errors import UserError
+
+
+def read(path):
+    """A list of all objects; UserError names the line that is none."""
+    objects = []
+    for _, number, row in sources.all_rows(sources.expand([path])):
+        try:
+            value = json.loads(row)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: is not JSON: {error}.") from error
+        if not isinstance(value, dict):
+            raise UserError(f"{path}:{number}: is {type(value).__name__}, expected an object.")
+        objects.append(value)
+    return objects
+
+
+def write(path, objects):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(value, ensure_ascii=False) + "\n" for value in objects)
+    os.replace(temporary, path)

@@ -1,0 +1,75 @@
+"""tools/make_tasks: <family>.train.jsonl and <family>.heldout.jsonl of the four task families.
+
+A problem is held out when the hash of its canonical form says so; which side a problem stands on
+does not depend on seed, counts or order, so no problem is ever on both.
+"""
+
+import argparse
+import hashlib
+from pathlib import Path
+from random import Random
+
+from rondo_tools import jsonl
+from rondo_tools.errors import UserError
+from rondo_tools.tasks import FAMILIES
+
+_HELDOUT_ONE_IN = 10
+_TRIES_PER_PROBLEM = 100
+
+
+def is_heldout(family, key):
+    digest = hashlib.sha256(f"{family}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % _HELDOUT_ONE_IN == 0
+
+
+def problems(family, count, heldout, seed):
+    """`count` different questions of one side."""
+    random = Random(f"{seed} {family} {heldout}")
+    found = {}
+    for _ in range(_TRIES_PER_PROBLEM * max(count, 1)):
+        if len(found) == count:
+            break
+        problem = FAMILIES[family](random)
+        if is_heldout(family, problem.key) == heldout:
+            found.setdefault(problem.question, problem)
+    if len(found) < count:
+        side = "held-out" if heldout else "train"
+        raise UserError(
+            f"{family}: only {len(found)} different {side} problems exist or were found, {count} "
+            f"were asked for. Ask for fewer."
+        )
+    return list(found.values())
+
+
+def _row(family, part, number, problem):
+    return {
+        "id": f"{family}-{part}-{number}",
+        "family": family,
+        "messages": [
+            {"role": "user", "content": problem.question},
+            {"role": "assistant", "content": problem.completion()},
+        ],
+        "answer": problem.answer,
+    }
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(
+        prog="make_tasks",
+        description="Generates instruction tasks with checkable answers in four families: "
+        + ", ".join(FAMILIES)
+        + ". Each completion ends with '#### ' and the answer.",
+    )
+    parser.add_argument("--out", required=True, metavar="FOLDER")
+    parser.add_argument("--train", type=int, default=4000, help="examples per family (4000)")
+    parser.add_argument("--heldout", type=int, default=200, help="examples per family (200)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    folder = Path(options.out)
+    for family in FAMILIES:
+        for part, count in (("train", options.train), ("heldout", options.heldout)):
+            found = problems(family, count, part == "heldout", options.seed)
+            rows = [_row(family, part, n, problem) for n, problem in enumerate(found)]
+            jsonl.write(folder / f"{family}.{part}.jsonl", rows)
+            print(f"{folder / family}.{part}.jsonl: {count} examples")
+    return 0

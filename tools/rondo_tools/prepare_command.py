@@ -1,0 +1,33 @@
+"""tools/prepare: tokenises the sources of a run that are missing or stale, before MPI starts."""
+
+import argparse
+import os
+
+from rondo_tools import run_config
+from rondo_tools.run_sources import needs
+from rondo_tools.tokenize_command import describe, positive
+from rondo_tools.tokenize_job import counts_of, is_fresh, run
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(
+        prog="prepare",
+        description="Tokenises every source of a run's configuration that is text and whose "
+        "tokenised file in <run.dir>/cache/<run.name>/ is missing or stale (other source "
+        "contents, tokenizer, template or settings).",
+    )
+    parser.add_argument("config", metavar="CONFIG.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count(), help="processes (default: all cores)"
+    )
+    options = parser.parse_args(arguments)
+    config = run_config.load(options.config, options.overrides)
+    for need in needs(config, options.config, options.workers):
+        identity = need.job.identity()
+        if is_fresh(need.job, identity):
+            print(f"{need.label}: fresh, {describe(counts_of(need.job.out))}", flush=True)
+        else:
+            counts = run(need.job, identity)
+            print(f"{need.label}: tokenised, {describe(counts)}", flush=True)
+    return 0

@@ -1,0 +1,79 @@
+"""From raw rows to token ids and weights: parse, normalise, check, render, encode, mask."""
+
+import json
+
+import numpy as np
+
+from rondo_tools import probe
+from rondo_tools.chat_template import ChatTemplate
+from rondo_tools.conversation import checked
+from rondo_tools.formats import RowFault, to_messages
+from rondo_tools.mask import token_weights
+from rondo_tools.tokenizer_folder import (
+    encoder,
+    load,
+    special_pattern,
+    special_tokens,
+    vocab_size,
+)
+
+
+class RowEncoder:
+    """Built once in the parent process; workers inherit it."""
+
+    def __init__(self, tokenizer_folder, template, format_name, columns):
+        tokenizer = load(tokenizer_folder)
+        self._format = format_name
+        self._columns = columns
+        self._template = ChatTemplate(template, tokenizer)
+        self._encoder = encoder(tokenizer)
+        self._special = special_tokens(tokenizer)
+        self._control_tokens = special_pattern(tokenizer)
+        self._stop = probe.end_of_turn(self._template, self._special)
+        self._bos_id = tokenizer.bos_token_id
+        self._vocab_size = vocab_size(tokenizer)
+
+    def probe(self):
+        probe.check(self._template, self._encoder, self._special, self._stop, self._bos_id)
+
+    def attributes(self):
+        return {"vocab_size": self._vocab_size, "end_of_turn_id": self._special[self._stop]}
+
+    def encode(self, rows):
+        """Per row (None, token bytes, weight bytes) or ((reason, message), None, None)."""
+        prepared = [self._prepare(row) for row in rows]
+        texts = [item[0] for item in prepared if not isinstance(item, RowFault)]
+        encodings = iter(self._encoder.encode_batch(texts, add_special_tokens=False))
+        return [
+            _faulty(item) if isinstance(item, RowFault) else _masked(next(encodings), item[1])
+            for item in prepared
+        ]
+
+    def _prepare(self, row):
+        try:
+            messages = to_messages(_parsed(row), self._format, self._columns)
+            conversation = checked(messages, self._control_tokens)
+            return self._template.answers(conversation, self._stop)
+        except RowFault as fault:
+            return fault
+
+
+def _parsed(row):
+    try:
+        return json.loads(row.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RowFault("not UTF-8", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise RowFault("not JSON", str(error)) from error
+
+
+def _faulty(fault):
+    return (fault.reason, str(fault)), None, None
+
+
+def _masked(encoding, spans):
+    try:
+        weights = token_weights(encoding.offsets, spans)
+    except RowFault as fault:
+        return _faulty(fault)
+    return None, np.asarray(encoding.ids, "<i4").tobytes(), weights

@@ -1,0 +1,88 @@
+"""Four families of instruction tasks with checkable answers.
+
+A family draws a problem from a random generator: Problem(key, question, working, answer). `key` is
+the problem in canonical form, the same for all its wordings (a + b and b + a, the same numbers in
+another order), so that a split by key keeps train and held-out apart by construction.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Problem:
+    key: str
+    question: str
+    working: str  # shown before the answer; may be empty
+    answer: str
+
+    def completion(self):
+        return f"{self.working} #### {self.answer}".strip()
+
+
+def arithmetic(random):
+    """Sums of two numbers of two digits, worked digit by digit from the right."""
+    a, b = random.randrange(10, 100), random.randrange(10, 100)
+    ones = a % 10 + b % 10
+    tens = a // 10 + b // 10
+    carried = f" + {ones // 10}" if ones >= 10 else ""
+    working = f"{a % 10} + {b % 10} = {ones}, {a // 10} + {b // 10}{carried} = {tens + ones // 10}."
+    key = f"{min(a, b)} + {max(a, b)}"
+    wording = random.choice(("What is {} + {}?", "Add {} and {}."))
+    return Problem(key, wording.format(a, b), working, str(a + b))
+
+
+def sorting(random):
+    """Five or six digits, in ascending or descending order."""
+    digits = random.choices(range(10), k=random.randrange(5, 7))
+    descending = random.random() < 0.5
+    order = "descending" if descending else "ascending"
+    key = " ".join(map(str, sorted(digits)))
+    question = f"Sort in {order} order: {' '.join(map(str, digits))}"
+    answer = " ".join(map(str, sorted(digits, reverse=descending)))
+    return Problem(key, question, "", answer)
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def editing(random):
+    """Letters to be reversed, put in capitals, or rid of the first one."""
+    letters = random.choices(_LETTERS, k=random.randrange(4, 7))
+    kind = random.randrange(3)
+    text = " ".join(letters)
+    wording, edited = (
+        ("Reverse the letters: {}", letters[::-1]),
+        ("Put in capitals: {}", [letter.upper() for letter in letters]),
+        ("Drop the first letter: {}", letters[1:]),
+    )[kind]
+    return Problem(text, wording.format(text), "", " ".join(edited))
+
+
+_UNITS = (
+    ("cm", "mm", 10),
+    ("m", "cm", 100),
+    ("euros", "cents", 100),
+    ("km", "m", 1000),
+    ("kg", "g", 1000),
+    ("litres", "ml", 1000),
+)
+
+
+def conversion(random):
+    """Metric units, from large to small and back; whole numbers on both sides."""
+    large, small, factor = random.choice(_UNITS)
+    number = random.randrange(2, 1000)
+    sides = [(number, large), (number * factor, small)]
+    if random.random() < 0.5:
+        sides.reverse()
+    (given, unit), (wanted, other) = sides
+    question = f"Convert {given} {unit} to {other}."
+    return Problem(f"{number} {large} {small}", question, "", f"{wanted} {other}")
+
+
+FAMILIES = {
+    "arithmetic": arithmetic,
+    "sorting": sorting,
+    "editing": editing,
+    "conversion": conversion,
+}

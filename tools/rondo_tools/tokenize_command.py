@@ -1,0 +1,90 @@
+"""tools/tokenize: conversations in JSONL -> token ids with loss weights (rondo.tokenized)."""
+
+import argparse
+import os
+
+from rondo_tools import formats, sources
+from rondo_tools.errors import UserError
+from rondo_tools.tokenize_job import Job, run
+
+
+def share(text):
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+    return value
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def parse_columns(text):
+    columns = {}
+    for pair in filter(None, text.split(",")):
+        name, _, column = (part.strip() for part in pair.partition("="))
+        if not name or not column:
+            raise UserError(f"--columns: {pair!r}; expected name=column, such as prompt=question.")
+        if name in columns:
+            raise UserError(f"--columns: {name} is given twice.")
+        columns[name] = column
+    return columns
+
+
+def parser():
+    parser = argparse.ArgumentParser(
+        prog="tokenize",
+        description="Turns conversations (JSONL or a JSON array, also .gz) into token ids in "
+        "which only the assistant's tokens, end-of-turn included, carry weight.",
+    )
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or globs")
+    parser.add_argument("--tokenizer", required=True, metavar="FOLDER")
+    parser.add_argument("--out", required=True, metavar="FILE.h5")
+    parser.add_argument(
+        "--template", metavar="FILE", help="Jinja chat template (default: the tokenizer's)"
+    )
+    parser.add_argument("--format", default="auto", choices=["auto", *formats.FORMATS])
+    parser.add_argument(
+        "--columns", default="", help="names in the file: prompt=question,completion=answer"
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count(), help="processes (default: all cores)"
+    )
+    parser.add_argument(
+        "--max-rejected", type=share, default=0.01,
+        help="share of rows that may be unusable (default 0.01)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rejected", metavar="FILE", help="rejected rows (default: OUT.rejected.jsonl)"
+    )
+    return parser
+
+
+def describe(counts):
+    rejected = sum(counts["rejected"].values())
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in counts["rejected"].items())
+    return (
+        f"{counts['examples']} examples, {counts['tokens']} tokens, "
+        f"{counts['trainable_tokens']} trainable, {rejected} rejected"
+        + (f" ({reasons})" if reasons else "")
+    )
+
+
+def main(arguments):
+    options = parser().parse_args(arguments)
+    job = Job(
+        inputs=sources.expand(options.input),
+        tokenizer=options.tokenizer,
+        out=options.out,
+        template=options.template,
+        format=options.format,
+        columns=parse_columns(options.columns),
+        workers=options.workers,
+        max_rejected=options.max_rejected,
+        rejected=options.rejected,
+    )
+    print(f"{options.out}: {describe(run(job))}")
+    return 0

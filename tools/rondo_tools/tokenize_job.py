@@ -1,0 +1,185 @@
+"""One tokenising job: source files -> one rondo.tokenized file.
+
+The work is cut into chunks of a fixed number of rows, which worker processes turn into tokens; the
+results are taken in order, so that the file is the same to the byte for any number of workers.
+"""
+
+import json
+import multiprocessing
+import os
+from collections import Counter, deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from rondo_tools import formats, jsonl, sources
+from rondo_tools.errors import UserError
+from rondo_tools.hashing import settings_hash, text_hash
+from rondo_tools.row_encoder import RowEncoder
+from rondo_tools.split import Everything
+from rondo_tools.tokenized_file import FORMAT, VERSION, Writer, read_attributes
+from rondo_tools.tokenizer_folder import template_text, tokenizer_hash
+
+ROWS_PER_CHUNK = 256
+_SAMPLE_ROWS = 100
+_SHOWN_FAULTS = 5
+_RULES = 1  # raised when the same input gives other tokens or weights
+
+
+@dataclass
+class Job:
+    """What to tokenise, and how."""
+
+    inputs: list  # paths of existing files
+    tokenizer: str  # folder
+    out: str
+    template: str | None = None  # file; default: the tokenizer's own
+    format: str = "auto"
+    columns: dict = field(default_factory=dict)
+    split: object = field(default_factory=Everything)  # which rows (split.py)
+    workers: int = 0  # 0: one per core
+    max_rejected: float = 0.01  # share of the rows
+    rejected: str | None = None  # default: beside `out`
+
+    def identity(self):
+        """The attributes by which an existing file is known to be fresh."""
+        formats.check_columns(self.columns)
+        settings = {
+            "rules": _RULES,
+            "format": self.format,
+            "columns": self.columns,
+            "rows": self.split.settings(),
+        }
+        return {
+            "tokenizer_hash": tokenizer_hash(self.tokenizer),
+            "template_hash": text_hash(template_text(self.tokenizer, self.template)),
+            "settings_hash": settings_hash(settings),
+            "source_files": json.dumps(sources.describe(self.inputs)),
+        }
+
+    def rejected_path(self):
+        return Path(self.rejected or f"{self.out}.rejected.jsonl")
+
+
+def is_fresh(job, identity):
+    """True where `out` was made from the same contents by the same rules; paths may differ."""
+    found = read_attributes(job.out)
+    if not found or found.get("format") != FORMAT or found.get("version") != VERSION:
+        return False
+    contents = [
+        [(entry["bytes"], entry["xxh3"]) for entry in json.loads(text)]
+        for text in (found.get("source_files", "[]"), identity["source_files"])
+    ]
+    names = ("tokenizer_hash", "template_hash", "settings_hash")
+    return contents[0] == contents[1] and all(found.get(name) == identity[name] for name in names)
+
+
+def counts_of(path):
+    return json.loads(read_attributes(path)["counts"])
+
+
+def _format_of(job):
+    if job.format != "auto":
+        return job.format
+    sample = []
+    for _, _, row in islice(sources.all_rows(job.inputs), _SAMPLE_ROWS):
+        try:
+            parsed = json.loads(row)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(parsed, dict):
+            sample.append(parsed)
+    return formats.recognise(sample, job.columns, job.inputs[0])
+
+
+def _chunks(job):
+    rows = job.split.select(sources.all_rows(job.inputs))
+    while chunk := list(islice(rows, ROWS_PER_CHUNK)):
+        yield chunk
+
+
+_encoder = None  # of a worker process, inherited by fork
+
+
+def _encode(rows):
+    return _encoder.encode(rows)
+
+
+def _results(encoder, chunks, workers):
+    """Yields (chunk, results) in order, with a bounded number of chunks on the way."""
+    global _encoder
+    if workers == 1:
+        for chunk in chunks:
+            yield chunk, encoder.encode([row for _, _, row in chunk])
+        return
+    _encoder = encoder
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting = deque()
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(_encode, [row for _, _, row in chunk])))
+            if len(waiting) > 4 * workers:
+                chunk, future = waiting.popleft()
+                yield chunk, future.result()
+        for chunk, future in waiting:
+            yield chunk, future.result()
+
+
+def run(job, identity=None):
+    """Tokenises and publishes; returns the counts. UserError, and nothing published, when more
+    than the allowed share of the rows is rejected."""
+    identity = identity or job.identity()
+    encoder = RowEncoder(
+        job.tokenizer, template_text(job.tokenizer, job.template), _format_of(job), job.columns
+    )
+    encoder.probe()
+    workers = job.workers or os.cpu_count() or 1
+    reasons, faults, rows = Counter(), [], 0
+    with Writer(job.out) as writer:
+        try:
+            for chunk, results in _results(encoder, _chunks(job), workers):
+                rows += len(chunk)
+                for (path, number, _), (fault, tokens, weights) in zip(chunk, results, strict=True):
+                    if fault is None:
+                        writer.add(tokens, weights)
+                    else:
+                        reasons[fault[0]] += 1
+                        faults.append((str(path), number, fault[1]))
+        except BrokenProcessPool as error:
+            raise OSError(f"a tokenising process was killed ({error}); out of memory?") from error
+        counts = {
+            "rows": rows,
+            "examples": len(writer.prompt_lengths),
+            "rejected": dict(sorted(reasons.items())),
+            "truncated": 0,
+            "tokens": writer.offsets[-1],
+            "trainable_tokens": writer.trainable,
+        }
+        _report_faults(job, faults, rows)
+        if not counts["examples"]:
+            raise UserError(f"{job.inputs[0]}: no example; nothing was written to {job.out}.")
+        writer.publish({**identity, **encoder.attributes(), "counts": json.dumps(counts)})
+    return counts
+
+
+def _report_faults(job, faults, rows):
+    path = job.rejected_path()
+    if not faults:
+        path.unlink(missing_ok=True)
+        return
+    jsonl.write(
+        path,
+        ({"file": source, "line": number, "reason": reason} for source, number, reason in faults),
+    )
+    if len(faults) <= job.max_rejected * rows:
+        return
+    shown = "\n".join(f"  {s}:{n}: {reason}" for s, n, reason in faults[:_SHOWN_FAULTS])
+    more = len(faults) - _SHOWN_FAULTS
+    raise UserError(
+        f"{len(faults)} of {rows} rows were rejected ({len(faults) / rows:.2%}, allowed "
+        f"{job.max_rejected:.2%}); nothing was written to {job.out}:\n{shown}"
+        + (f"\n  and {more} more" if more > 0 else "")
+        + f"\nAll of them: {path}. Correct the rows, or allow more with --max-rejected."
+    )
