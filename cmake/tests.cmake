@@ -51,3 +51,4 @@ foreach(folder base comm kernels storage parallel data model checkpoint generate
     endif()
   endforeach()
 endforeach()
+include(benchmarks)

@@ -1,1 +1,83 @@
-int main() { return 0; }
+// rondo: starts MPI, finds the subcommand, and turns what it throws into one message and an exit
+// code on all ranks.
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "app/command.hpp"
+#include "app/version.hpp"
+
+namespace rondo::app {
+namespace {
+
+// How long the other ranks may take to meet an error that all of them share.
+constexpr double kSharedErrorSeconds = 5;
+
+base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Context& context,
+                    int argc, char** argv) {
+  try {
+    parser.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    context.console.line("{}", parser.help());
+    return base::Exit::kDone;
+  } catch (const CLI::CallForVersion&) {
+    context.console.line("{}", version_text());
+    return base::Exit::kDone;
+  } catch (const CLI::ParseError& error) {
+    throw base::UserError(fmt::format("{} (see rondo --help)", error.what()));
+  }
+  for (const Command& command : commands) {
+    if (parser.got_subcommand(command.name)) return command.run(context);
+  }
+  throw base::UserError("no command was given (see rondo --help)");
+}
+
+// Never returns: all ranks end with the code of the error, and it is told once.
+[[noreturn]] void fail(comm::Runtime& runtime, const std::exception& error) {
+  const auto code = static_cast<int>(base::exit_code_of(error));
+  std::fflush(stdout);
+  if (runtime.all_arrive(kSharedErrorSeconds)) {
+    if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", error.what());
+    std::fflush(stderr);
+    // Again, so that no rank's end makes the launcher kill rank 0 before it has spoken.
+    runtime.all_arrive(kSharedErrorSeconds);
+    runtime.leave(code);
+  }
+  fmt::print(stderr, "error on rank {} of {} ({}): {}\n", runtime.rank(), runtime.size(),
+             runtime.host(), error.what());
+  std::fflush(stderr);
+  comm::Runtime::abort_all(code);
+}
+
+int run(comm::Runtime& runtime, int argc, char** argv) {
+  const c10::InferenceMode inference;
+  comm::Control control = runtime.make_control();
+  base::Console console(runtime.rank() == 0);
+  Context context{runtime, control, console};
+  const std::vector<Command> commands = {pack_command(),     train_command(),  eval_command(),
+                                         generate_command(), export_command(), import_command(),
+                                         inspect_command(),  bench_command(),  reference_command()};
+  CLI::App parser("rondo: supervised fine-tuning of language models in rounds, on MPI ranks");
+  parser.set_version_flag("--version", "");
+  parser.require_subcommand(1);
+  for (const Command& command : commands) {
+    CLI::App* sub = parser.add_subcommand(command.name, command.summary);
+    command.declare(*sub);
+  }
+  try {
+    return static_cast<int>(dispatch(parser, commands, context, argc, argv));
+  } catch (const std::exception& error) {
+    fail(runtime, error);
+  }
+}
+
+}  // namespace
+}  // namespace rondo::app
+
+int main(int argc, char** argv) {
+  rondo::comm::Runtime runtime(&argc, &argv);
+  at::set_num_interop_threads(1);
+  return rondo::app::run(runtime, argc, argv);
+}

@@ -36,6 +36,14 @@ std::vector<Bad> read_bad(const std::string& folder) {
   return all;
 }
 
+// Other folders of the user's may lie beside; one that lost its manifest must not pass for them.
+bool looks_like_checkpoint(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / kManifestFile, ignored) ||
+         fs::exists(folder / kLogicalFile, ignored) ||
+         fs::exists(folder / "shard-0000.h5", ignored);
+}
+
 Candidate candidate_of(const std::string& folder, const std::string& name,
                        const std::vector<Bad>& bad) {
   Candidate candidate;
@@ -72,7 +80,7 @@ std::vector<Candidate> find_candidates(const std::string& folder) {
     const std::string name = entry->path().filename().string();
     std::error_code ignored;
     if (name.starts_with('.') || name.ends_with(kTemporarySuffix)) continue;
-    if (!entry->is_directory(ignored)) continue;
+    if (!entry->is_directory(ignored) || !looks_like_checkpoint(entry->path())) continue;
     all.push_back(candidate_of(folder, name, bad));
   }
   if (error) throw base::SystemError("readdir", error.value(), folder + ": " + error.message());

@@ -26,8 +26,9 @@ struct Candidate {
   bool known_bad = false;  // damage was read from BAD
 };
 
-// All published folders in `folder`: those without a readable manifest first, then by step from the
-// newest, at equal steps by name from the last. Empty when the folder does not exist.
+// All published folders in `folder` that hold files of a checkpoint: those without a readable
+// manifest first, then by step from the newest, at equal steps by name from the last. Empty when
+// the folder does not exist.
 std::vector<Candidate> find_candidates(const std::string& folder);
 
 // Adds a line to BAD, so that this save of `name` is not tried again. `id` is the manifest's, empty

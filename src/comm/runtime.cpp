@@ -4,13 +4,20 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <thread>
 
 #include "comm/mpi_group.hpp"
 #include "comm/try_mpi.hpp"
 
 namespace rondo::comm {
+
+struct Runtime::Meeting {
+  MPI_Comm communicator = MPI_COMM_NULL;
+};
 
 Runtime::Runtime(int* argc, char*** argv) {
   int provided = 0;
@@ -22,6 +29,8 @@ Runtime::Runtime(int* argc, char*** argv) {
   }
   TRY_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
   TRY_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
+  meeting_ = std::make_unique<Meeting>();
+  TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &meeting_->communicator));
 }
 
 Runtime::~Runtime() {
@@ -35,7 +44,27 @@ std::string Runtime::host() const {
   return name.data();
 }
 
+bool Runtime::all_arrive(double timeout_s) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (MPI_Ibarrier(meeting_->communicator, &request) != MPI_SUCCESS) return false;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(timeout_s);
+  int done = 0;
+  while (done == 0 && std::chrono::steady_clock::now() < deadline) {
+    if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+    std::this_thread::yield();
+  }
+  return done != 0;
+}
+
 std::unique_ptr<Group> Runtime::make_group() { return make_mpi_group(MPI_COMM_WORLD); }
+
+void Runtime::leave(int code) {
+  std::fflush(nullptr);
+  ::signal(SIGALRM, SIG_DFL);
+  ::alarm(10);
+  MPI_Finalize();
+  ::_exit(code);
+}
 
 void Runtime::abort_all(int code) {
   // MPI_Abort itself can hang on a broken network: an alarm ends this process then.

@@ -28,12 +28,22 @@ class Runtime {
   std::unique_ptr<Group> make_group();
   Control make_control() { return Control(make_group()); }
 
+  // True when every rank calls this within `timeout_s`: after an error it tells a failure that all
+  // ranks met alike (they can end in order) from one that the others know nothing of.
+  bool all_arrive(double timeout_s);
+
+  // Collective over all ranks: finalises MPI and ends this process without running destructors
+  // (after an error, objects may wait for ranks that no longer listen).
+  [[noreturn]] void leave(int code);
+
   // Ends all ranks at once with `code`; never returns, even when MPI_Abort hangs.
   [[noreturn]] static void abort_all(int code);
 
  private:
+  struct Meeting;
   int rank_ = 0;
   int size_ = 1;
+  std::unique_ptr<Meeting> meeting_;  // the communicator of all_arrive
 };
 
 // Library version line of the MPI in use.

@@ -122,7 +122,11 @@ void PackedSet::open_shard(const json& entry) {
   const auto packs = entry.at("packs").get<int64_t>();
   const auto documents = entry.at("documents").get<int64_t>();
   const Hdf5File hdf5 = Hdf5File::open_read(path);
-  Shard shard{.file = base::File::open_read(path), .first_pack = this->packs()};
+  Shard shard{.file = base::File::open_read(path),
+              .first_pack = this->packs(),
+              .tokens_at = 0,
+              .codes_at = 0,
+              .weight_table = {}};
   if (shard.file.size() != bytes) {
     base::fail_user("{}: {} bytes found, {} expected. Copy it again or pack again.", path,
                     shard.file.size(), bytes);

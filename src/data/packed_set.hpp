@@ -49,7 +49,7 @@ class PackedSet {
     int64_t first_pack = 0;
     int64_t tokens_at = 0;  // byte offsets in the file
     int64_t codes_at = 0;
-    std::vector<float> weight_table;
+    std::vector<float> weight_table{};
   };
   PackedSet() = default;
   void open_shard(const nlohmann::json& entry);

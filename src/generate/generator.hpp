@@ -16,10 +16,10 @@
 namespace rondo::generate {
 
 struct Options {
-  Sampling sampling;
+  Sampling sampling = {};
   int64_t max_new_tokens = 128;
   int64_t slots = 16;                   // sequences at a time
-  std::vector<int32_t> stop_ids;        // each ends a completion and is not part of it
+  std::vector<int32_t> stop_ids = {};   // each ends a completion and is not part of it
   bool with_log_probabilities = false;  // costs a softmax over the vocabulary for each token
   // UserError for a value outside of its range.
   void validate() const;

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "kernels/attention_heads.hpp"
 #include "kernels/attention_tiles.hpp"
@@ -13,15 +12,6 @@
 
 namespace rondo::kernels {
 namespace {
-
-float largest(const float* row, int64_t n) {
-  Float8 result = Float8::all(-std::numeric_limits<float>::infinity());
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) result = max(result, Float8::load(row + i));
-  float most = max_of_lanes(result);
-  for (; i < n; ++i) most = row[i] > most ? row[i] : most;
-  return most;
-}
 
 // row = e^(row - most) on its first n elements, zero on the following kPanel; returns the sum.
 float exponentials(float* row, int64_t n, float most) {

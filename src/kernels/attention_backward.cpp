@@ -77,8 +77,8 @@ class Backward {
                   kv_head * heads_.group() + i);
       }
     }
-    unpack_rows(dkeys_, padded_, length, width_, 1.0F,
-                dqkv_ + heads_.key(document.begin, kv_head), stride);
+    unpack_rows(dkeys_, padded_, length, width_, 1.0F, dqkv_ + heads_.key(document.begin, kv_head),
+                stride);
     unpack_rows(dvalues_, padded_, length, width_, 1.0F,
                 dqkv_ + heads_.value(document.begin, kv_head), stride);
   }

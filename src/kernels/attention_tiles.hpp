@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/error.hpp"
@@ -36,8 +37,8 @@ struct Left {
 template <int kRows>
 void multiply_tile(Left a, const float* b, int64_t b_stride, int64_t steps, bool add, float* out,
                    int64_t out_stride) {
-  Float8 low[kRows];
-  Float8 high[kRows];
+  Float8 low[static_cast<size_t>(kRows)];
+  Float8 high[static_cast<size_t>(kRows)];
 #pragma GCC unroll 6
   for (int row = 0; row < kRows; ++row) {
     low[row] = add ? Float8::load(out + row * out_stride) : Float8::zero();
@@ -65,12 +66,18 @@ void multiply_tile(Left a, const float* b, int64_t b_stride, int64_t steps, bool
 inline void multiply_tile(int64_t rows, Left a, const float* b, int64_t b_stride, int64_t steps,
                           bool add, float* out, int64_t out_stride) {
   switch (rows) {
-    case 1: return multiply_tile<1>(a, b, b_stride, steps, add, out, out_stride);
-    case 2: return multiply_tile<2>(a, b, b_stride, steps, add, out, out_stride);
-    case 3: return multiply_tile<3>(a, b, b_stride, steps, add, out, out_stride);
-    case 4: return multiply_tile<4>(a, b, b_stride, steps, add, out, out_stride);
-    case 5: return multiply_tile<5>(a, b, b_stride, steps, add, out, out_stride);
-    default: return multiply_tile<6>(a, b, b_stride, steps, add, out, out_stride);
+    case 1:
+      return multiply_tile<1>(a, b, b_stride, steps, add, out, out_stride);
+    case 2:
+      return multiply_tile<2>(a, b, b_stride, steps, add, out, out_stride);
+    case 3:
+      return multiply_tile<3>(a, b, b_stride, steps, add, out, out_stride);
+    case 4:
+      return multiply_tile<4>(a, b, b_stride, steps, add, out, out_stride);
+    case 5:
+      return multiply_tile<5>(a, b, b_stride, steps, add, out, out_stride);
+    default:
+      return multiply_tile<6>(a, b, b_stride, steps, add, out, out_stride);
   }
 }
 

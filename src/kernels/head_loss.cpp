@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 #include "kernels/buffers.hpp"
@@ -19,16 +18,6 @@ struct RowLoss {
   double loss = 0;
   bool correct = false;
 };
-
-float largest(const float* row, int64_t v) {
-  const Float8 lowest = Float8::all(-std::numeric_limits<float>::infinity());
-  Float8 result = lowest;
-  int64_t i = 0;
-  for (; i + 8 <= v; i += 8) result = max(result, Float8::load(row + i));
-  float most = max_of_lanes(result);
-  for (; i < v; ++i) most = row[i] > most ? row[i] : most;
-  return most;
-}
 
 // Whether the label has the largest logit and no lower id has it too.
 bool is_first_largest(const float* row, int64_t label, float most) {

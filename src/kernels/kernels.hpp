@@ -61,9 +61,9 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at:
 // Head and cross-entropy in chunks of rows, over rows with weight alone.
 // For each i in 0..rows.numel()-1 with row r = rows[i]: loss_i = ce(x[r] @ head^T, labels[i]).
 struct HeadLoss {
-  double weighted_loss = 0;    // sum of weight_i * loss_i
-  double weight = 0;           // sum of weight_i
-  int64_t correct = 0;         // rows whose label has the largest logit (ties: lowest id wins)
+  double weighted_loss = 0;  // sum of weight_i * loss_i
+  double weight = 0;         // sum of weight_i
+  int64_t correct = 0;       // rows whose label has the largest logit (ties: lowest id wins)
 };
 // x_td [t,d] (after the final norm), head_vd [v,d], rows int64 [n], labels int64 [n], weights
 // float32 [n]. When `dx_td` is given: *dx_td is written completely (zero where no weight) with the
@@ -72,7 +72,7 @@ struct HeadLoss {
 HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
                    at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
-                   int64_t chunk_rows = 1024);
+                   int64_t chunk_rows = 256);
 
 // Embedding: out_td[t] = table_vd[tokens[t]]; tokens int32 [t], range-checked by the caller.
 void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td);

@@ -88,8 +88,7 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at:
           const int64_t of_value = heads.value(key, head);
           const double probability =
               std::exp(heads.scale() * dot(x + of_query, x + of_key, c) - total);
-          const double dscore =
-              probability * (dot(dmixed, x + of_value, c) - pull) * heads.scale();
+          const double dscore = probability * (dot(dmixed, x + of_value, c) - pull) * heads.scale();
           add(of_query, dscore, x + of_key);
           add(of_key, dscore, x + of_query);
           add(of_value, probability, dmixed);

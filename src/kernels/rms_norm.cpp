@@ -36,8 +36,7 @@ void backward_row(const float* dout, const float* x, const float* weight, float 
               Float8::load(x + i, lanes), dot);
   });
   const Float8 factor = Float8::all(rstd);
-  const Float8 pull =
-      Float8::all(-rstd * rstd * rstd * sum_of_lanes(dot) / static_cast<float>(d));
+  const Float8 pull = Float8::all(-rstd * rstd * rstd * sum_of_lanes(dot) / static_cast<float>(d));
   by_eights(d, [&](int64_t i, auto lanes) {
     const Float8 scaled = Float8::load(dout + i, lanes) * factor;
     const Float8 row = Float8::load(x + i, lanes);

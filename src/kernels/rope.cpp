@@ -13,7 +13,8 @@ void rope(at::Tensor& x, int64_t row_stride, int64_t heads, int64_t head_width,
   const int64_t half = head_width / 2;
   const int64_t rows = positions_t.numel();
   const int64_t table_rows = cos.size(0);
-  RONDO_CHECK(heads * head_width <= row_stride && cos.size(1) == half && sin.sizes() == cos.sizes());
+  RONDO_CHECK(heads * head_width <= row_stride && cos.size(1) == half &&
+              sin.sizes() == cos.sizes());
   const int32_t* positions = input<int32_t>(positions_t);
   const float* cosines = input<float>(cos);
   const float* sines = input<float>(sin);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -202,6 +203,16 @@ void by_eights(int64_t n, Body&& body) {
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) body(i, AllLanes{});
   if (i < n) body(i, FirstLanes{n - i});
+}
+
+// The largest of n numbers; NaN may be dropped, so that who uses it must see NaN elsewhere.
+inline float largest(const float* row, int64_t n) {
+  Float8 result = Float8::all(-std::numeric_limits<float>::infinity());
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) result = max(result, Float8::load(row + i));
+  float most = max_of_lanes(result);
+  for (; i < n; ++i) most = row[i] > most ? row[i] : most;
+  return most;
 }
 
 }  // namespace rondo::kernels

@@ -133,7 +133,7 @@ void write_weights(const Shape& shape, const ExportOptions& options, const std::
 }  // namespace
 
 SpecialIds read_special_ids(const std::string& tokenizer_folder,
-                            const std::vector<int64_t>& end_of_turn) {
+                            const std::vector<int64_t>& end_of_turn) try {
   SpecialIds ids;
   const auto add_eos = [&](int64_t id) {
     if (std::ranges::find(ids.eos, id) == ids.eos.end()) ids.eos.push_back(id);
@@ -155,6 +155,9 @@ SpecialIds read_special_ids(const std::string& tokenizer_folder,
     if (!ids.pad && !pad.empty()) ids.pad = pad.front();
   }
   return ids;
+} catch (const Json::exception& error) {
+  base::fail_user("{}: tokenizer.json or tokenizer_config.json is not as tokenizers write it: {}.",
+                  tokenizer_folder, error.what());
 }
 
 void export_hf(const Shape& shape, const ExportOptions& options, const FetchParameter& fetch) {
@@ -167,6 +170,7 @@ void export_hf(const Shape& shape, const ExportOptions& options, const FetchPara
   }
   storage::FolderPublisher publisher(options.target);
   const std::string& folder = publisher.path();
+  storage::check_free_space(folder, shape.parameters() * storage::bytes_of(dtype_of(options.type)));
   write_weights(shape, options, folder, fetch);
   write_file(folder + "/config.json", write_hf_config(shape, ids, torch_name(options.type)));
   write_file(folder + "/generation_config.json", generation_config(options.tokenizer_folder, ids));

@@ -25,11 +25,11 @@ std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::
 enum class ExportType { kFp32, kBf16, kFp16 };
 
 struct ExportOptions {
-  std::string target;            // folder to make; must not exist
-  std::string tokenizer_folder;  // files copied from it; empty: none
+  std::string target;              // folder to make; must not exist
+  std::string tokenizer_folder{};  // files copied from it; empty: none
   ExportType type = ExportType::kFp32;
   // Ids that end the trained turns; generation stops at them, and at the tokenizer's end of text.
-  std::vector<int64_t> end_of_turn;
+  std::vector<int64_t> end_of_turn{};
   int64_t max_file_bytes = 5'000'000'000;
 };
 

@@ -9,6 +9,7 @@ namespace {
 
 // Far above any model, and small enough that products of two never overflow.
 constexpr int64_t kLargestDim = int64_t{1} << 30;
+constexpr double kMostParameters = 1e15;
 
 void require_dim(std::string_view subject, std::string_view key, int64_t value) {
   if (value < 1 || value > kLargestDim) {
@@ -113,6 +114,14 @@ void Shape::validate(std::string_view subject) {
   require_positive(subject, "norm_eps", norm_eps);
   require_positive(subject, "initializer_std", initializer_std);
   validate_scaling(subject, rope_scaling);
+  // Counts of parameters, FLOPs and bytes are 64-bit products of these dimensions.
+  const auto real = [](int64_t value) { return static_cast<double>(value); };
+  const double widths = 3 * real(ffn) + 2 * real(heads) * real(head_width) * 2 + 4;
+  const double total = real(hidden) * (real(layers) * widths + 2 * real(vocab));
+  if (total > kMostParameters) {
+    base::fail_user("{}: about {:.2g} parameters, at most {:.0g} are supported.", subject, total,
+                    kMostParameters);
+  }
 }
 
 void Shape::check_length(int64_t length, std::string_view subject) const {

@@ -19,11 +19,9 @@ using comm::Group;
 using comm::LocalWorld;
 
 constexpr const char* kName = "step-00000120";
-constexpr const char* kDigest = "GOLDEN_DIGEST";
+constexpr const char* kDigest = "b6d7de0bdbce7d60";
 
-std::string golden_folder() {
-  return std::string(RONDO_SOURCE_DIR) + "/tests/golden/checkpoint-v1";
-}
+std::string golden_folder() { return RONDO_SOURCE_DIR "/tests/golden/checkpoint-v1"; }
 
 std::vector<checkpoint::LogicalTensor> golden_tensors() {
   return {{"model.embed_tokens.weight", {5, 3}},

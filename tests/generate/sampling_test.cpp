@@ -19,8 +19,9 @@ std::vector<double> shares(const std::vector<float>& logits, const Sampling& sam
   const base::Random random(sampling.seed, "test");
   std::vector<double> counts(logits.size(), 0);
   for (uint64_t i = 0; i < kDraws; ++i) {
-    counts[static_cast<size_t>(choose_token(logits, sampling, random, i))] += 1.0 / kDraws;
+    counts[static_cast<size_t>(choose_token(logits, sampling, random, i))] += 1;
   }
+  for (double& count : counts) count /= kDraws;
   return counts;
 }
 

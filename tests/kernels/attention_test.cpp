@@ -16,9 +16,7 @@ using test::unwritten;
 
 struct Result {
   at::Tensor out, logsumexp, dqkv;
-  at::Tensor flat() const {
-    return at::cat({out.flatten(), logsumexp.flatten(), dqkv.flatten()});
-  }
+  at::Tensor flat() const { return at::cat({out.flatten(), logsumexp.flatten(), dqkv.flatten()}); }
 };
 
 int64_t row_width(const AttentionShape& shape) {
@@ -28,8 +26,7 @@ int64_t row_width(const AttentionShape& shape) {
 Result run(const at::Tensor& qkv, const at::Tensor& dout, const AttentionShape& shape,
            const PackedLayout& layout) {
   Result result{unwritten({layout.rows, shape.heads * shape.head_width}),
-                unwritten({shape.heads, layout.rows}),
-                unwritten({layout.rows, row_width(shape)})};
+                unwritten({shape.heads, layout.rows}), unwritten({layout.rows, row_width(shape)})};
   attention(qkv, shape, layout, result.out, result.logsumexp);
   attention_backward(dout, qkv, result.out, result.logsumexp, shape, layout, result.dqkv);
   return result;
@@ -46,7 +43,7 @@ class Attention : public ::testing::TestWithParam<Case> {
   const AttentionShape shape = GetParam().shape;
   const PackedLayout layout = PackedLayout::make(GetParam().rows, GetParam().documents);
   const at::Tensor qkv = normal({layout.rows, row_width(shape)}, 1, 1.5);
-  const at::Tensor dout = normal({layout.rows, shape.heads * shape.head_width}, 2);
+  const at::Tensor dout = normal({layout.rows, shape.heads* shape.head_width}, 2);
   const Result result = run(qkv, dout, shape, layout);
 
   // Rows that belong to no document.
@@ -84,8 +81,7 @@ TEST_P(Attention, EqualsAutogradDocumentByDocument) {
   const auto [h, k, c] = shape;
   for (const base::Slice& document : layout.documents) {
     const int64_t length = document.size();
-    at::Tensor leaf =
-        qkv.slice(0, document.begin, document.end).to(at::kDouble).requires_grad_();
+    at::Tensor leaf = qkv.slice(0, document.begin, document.end).to(at::kDouble).requires_grad_();
     const at::Tensor heads = leaf.view({length, h + 2 * k, c}).transpose(0, 1).unsqueeze(0);
     const at::Tensor mixed = at::scaled_dot_product_attention(
         heads.narrow(1, 0, h), heads.narrow(1, h, k).repeat_interleave(h / k, 1),
@@ -140,9 +136,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{{3, 3, 20}, 40, {{0, 17}, {17, 33}, {34, 39}}},
                       Case{{4, 2, 64}, 180, {{1, 171}, {171, 172}}},
                       Case{{6, 2, 80}, 70, {{0, 7}, {7, 55}, {60, 70}}},
-                      Case{{2, 1, 128}, 100, {{0, 49}, {50, 100}}},
-                      Case{{1, 1, 2}, 9, {{0, 9}}}, Case{{4, 1, 5}, 30, {{2, 29}}},
-                      Case{{2, 2, 16}, 700, {{0, 650}}}, Case{{4, 1, 32}, 1100, {{30, 1100}}}));
+                      Case{{2, 1, 128}, 100, {{0, 49}, {50, 100}}}, Case{{1, 1, 2}, 9, {{0, 9}}},
+                      Case{{4, 1, 5}, 30, {{2, 29}}}, Case{{2, 2, 16}, 700, {{0, 650}}},
+                      Case{{4, 1, 32}, 1100, {{30, 1100}}}));
 
 TEST(AttentionValues, HugeScoresGiveNeitherInfinityNorNan) {
   const AttentionShape shape{2, 1, 16};

@@ -25,8 +25,8 @@ inline at::Tensor whole(int64_t count, int64_t limit, uint64_t seed, at::ScalarT
 
 inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
-         std::memcmp(a.contiguous().const_data_ptr(), b.contiguous().const_data_ptr(), a.nbytes()) ==
-             0;
+         std::memcmp(a.contiguous().const_data_ptr(), b.contiguous().const_data_ptr(),
+                     a.nbytes()) == 0;
 }
 
 // A tensor that nothing has written to yet, recognisable when it stays so.

@@ -9,8 +9,7 @@ namespace {
 
 TEST(PackedLayout, CountsPositionsFromTheBeginningOfEachDocument) {
   const PackedLayout layout = PackedLayout::make(9, {{0, 3}, {3, 4}, {6, 8}});
-  EXPECT_TRUE(test::same_bits(layout.positions,
-                              at::tensor({0, 1, 2, 0, 0, 0, 0, 1, 0}, at::kInt)));
+  EXPECT_TRUE(test::same_bits(layout.positions, at::tensor({0, 1, 2, 0, 0, 0, 0, 1, 0}, at::kInt)));
   EXPECT_EQ(layout.rows, 9);
   EXPECT_EQ(layout.longest, 3);
   EXPECT_EQ(layout.attention_pairs, 6 + 1 + 3);

@@ -1,10 +1,10 @@
+#include "kernels/simd.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include "kernels/simd.hpp"
 
 namespace rondo::kernels {
 namespace {

@@ -10,12 +10,11 @@ import unittest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import make_oracle
 import numpy as np
 import torch
 import transformers
 from safetensors.numpy import load_file
-
-import make_oracle
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

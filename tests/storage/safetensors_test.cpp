@@ -131,7 +131,7 @@ std::vector<Malformed> malformed() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Safetensors, Refuses, testing::ValuesIn(malformed()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 std::string folder_refusal(const TempFolder& folder) {
   try {
@@ -236,7 +236,7 @@ TEST_P(RoundTrip, OverSeveralFilesGivesTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Safetensors, RoundTrip,
                          testing::Values(Dtype::kF32, Dtype::kBf16, Dtype::kF16),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& test) { return std::string(name_of(test.param)); });
 
 TEST(Safetensors, NarrowingRoundsToNearestEvenAndRefusesToOverflow) {
   const TempFolder folder;

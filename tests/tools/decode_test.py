@@ -5,8 +5,9 @@ import unittest
 
 import h5py
 import numpy as np
-from tests.tools.support import ToolTest, run_tool, write_jsonl
 from tokenizers import Tokenizer
+
+from tests.tools.support import ToolTest, run_tool, write_jsonl
 
 TEXTS = ["It is four.", "", "Hello \u00e9\u4f60<|im_start|>"]
 
@@ -46,6 +47,11 @@ class Decode(ToolTest):
         rows = self.decode("--prompts", write_jsonl(self.folder / "prompts.jsonl", prompts))
         self.assertEqual(rows[0], {"id": "p0", "answer": 0, "completion": TEXTS[0],
                                    "finished": True})  # fmt: skip
+
+    def test_the_first_prompts_are_taken_when_asked(self):
+        path = write_jsonl(self.folder / "prompts.jsonl", [{"id": n} for n in range(9)])
+        rows = self.decode("--prompts", path, "--max-examples", 3)
+        self.assertEqual([row["id"] for row in rows], [0, 1, 2])
 
     def test_another_number_of_prompts_is_refused(self):
         done = self.decode("--prompts", write_jsonl(self.folder / "prompts.jsonl", [{"id": 1}]))

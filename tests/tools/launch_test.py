@@ -47,6 +47,7 @@ class LaunchRun(unittest.TestCase):
     def run_it(self, *arguments, **environment):
         return subprocess.run(
             [sys.executable, RUN, *arguments],
+            check=False,
             env={**self.env, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -4,6 +4,7 @@ import os
 import unittest
 
 import h5py
+
 from tests.tools.support import (
     MARKED_TEMPLATE,
     PLAIN_TEMPLATE,
@@ -61,7 +62,7 @@ class Prepare(ToolTest):
         return dict(line.split(", ")[0].split(": ") for line in done.stdout.splitlines())
 
     def test_tokenises_once_then_finds_everything_fresh(self):
-        files = ["sums.train", "sums.heldout", "chat.train", "chat.heldout"]
+        files = ["sums.train", "sums.heldout", "chat.train"]
         self.assertEqual(self.prepare(), dict.fromkeys(files, "tokenised"))
         before = {name: (self.cache / f"{name}.h5").stat().st_mtime_ns for name in files}
         self.assertEqual(sorted(os.listdir(self.cache)), sorted(f"{n}.h5" for n in files))
@@ -69,15 +70,17 @@ class Prepare(ToolTest):
         after = {name: (self.cache / f"{name}.h5").stat().st_mtime_ns for name in files}
         self.assertEqual(before, after)
 
-    def test_touching_or_moving_a_source_leaves_it_fresh(self):
+    def test_touching_a_source_leaves_it_fresh(self):
         self.prepare()
         os.utime(self.folder / "chat.jsonl", (1, 1))
+        self.assertEqual(set(self.prepare().values()), {"fresh"})
+
+    def test_a_moved_source_is_stale_because_rondo_looks_for_it(self):
+        self.prepare()
         os.rename(self.folder / "chat.jsonl", self.folder / "moved.jsonl")
-        state = self.prepare(
-            f"sources.chat.train={self.folder}/moved.jsonl",
-            f"sources.unused.train={self.folder}/moved.jsonl",
-        )
-        self.assertEqual(set(state.values()), {"fresh"})
+        moved = f"{self.folder}/moved.jsonl"
+        state = self.prepare(f"sources.chat.train={moved}", f"sources.unused.train={moved}")
+        self.assertEqual([n for n, s in state.items() if s == "tokenised"], ["chat.train"])
 
     def test_another_source_content_makes_only_its_file_stale(self):
         self.prepare()
@@ -106,7 +109,7 @@ class Prepare(ToolTest):
         path.write_text(MARKED_TEMPLATE)
         state = self.prepare(f"sources.chat.template={path}")
         stale = [name for name, found in state.items() if found == "tokenised"]
-        self.assertEqual(stale, ["chat.train", "chat.heldout"])
+        self.assertEqual(stale, ["chat.train"])
 
     def test_another_tokenizer_makes_everything_stale(self):
         self.prepare()
@@ -114,10 +117,11 @@ class Prepare(ToolTest):
         path.write_text(path.read_text() + "\n")
         self.assertEqual(set(self.prepare().values()), {"tokenised"})
 
-    def test_other_columns_and_another_seed_make_their_files_stale(self):
+    def test_another_format_makes_its_files_stale_and_a_seed_none(self):
         self.prepare()
         state = self.prepare("run.seed=2", "sources.sums.format=prompt_completion")
-        self.assertEqual(set(state.values()), {"tokenised"})
+        stale = [name for name, found in state.items() if found == "tokenised"]
+        self.assertEqual(stale, ["sums.train", "sums.heldout"])
 
     def test_a_damaged_file_is_made_anew(self):
         self.prepare()
@@ -128,18 +132,12 @@ class Prepare(ToolTest):
         self.assertEqual([n for n, s in state.items() if s == "tokenised"], ["chat.train"])
         self.assertEqual(path.read_bytes(), whole)
 
-    def test_a_split_parts_the_different_rows(self):
-        self.prepare()
-        sides = {}
-        for part in ("train", "heldout"):
-            with h5py.File(self.cache / f"chat.{part}.h5") as file:
-                tokens, offsets = file["tokens"][:].tolist(), file["offsets"][:].tolist()
-            sides[part] = [
-                tuple(tokens[begin:end]) for begin, end in zip(offsets, offsets[1:], strict=False)
-            ]
-        self.assertEqual(len(sides["heldout"]), 3)
-        self.assertFalse(set(sides["train"]) & set(sides["heldout"]))
-        self.assertEqual(len(set(sides["train"]) | set(sides["heldout"])), 12)
+    def test_a_split_is_left_to_rondo(self):
+        state = self.prepare("sources.ready.heldout={split: 2}")
+        self.assertNotIn("chat.heldout", state)
+        self.assertNotIn("ready.train", state)
+        with h5py.File(self.cache / "chat.train.h5") as file:
+            self.assertEqual(len(file["example_id"]), 13)
 
     def refused(self, *texts, overrides=()):
         done = run_tool("prepare", self.config, *overrides)
@@ -154,8 +152,7 @@ class Prepare(ToolTest):
             (f"sources.sums.heldout={missing}", "none.jsonl: no such file"),
             ("sources.sums.columns={question: prompt}", "unknown name 'question'"),
             ("sources.chat.format=csv", "expected auto or one of"),
-            ("sources.chat.heldout={split: 12}", "leaves nothing to train on"),
-            ("sources.ready.heldout={split: 2}", "split needs a train source of text"),
+            ("sources.chat={heldout: {split: 2}}", "which is missing"),
             ("sources.chat.heldout={share: 2}", "{split: N}"),
             ("tokenizer=", "no tokenizer is named"),
             ("tokenizer=nowhere", "nowhere: no such folder"),
@@ -175,7 +172,7 @@ class Prepare(ToolTest):
         self.write_config(CONFIG.replace("{folder}/", "").replace("{tokenizer}", "tokenizer"))
         done = run_script("prepare", "config.yaml", "--workers", 2, folder=self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertTrue((self.cache / "chat.heldout.h5").is_file())
+        self.assertTrue((self.cache / "chat.train.h5").is_file())
 
 
 if __name__ == "__main__":

@@ -86,6 +86,12 @@ class Score(ToolTest):
         )
         self.assertEqual(found["correct"], 1)
 
+    def test_rows_joined_by_decode_are_their_own_references(self):
+        rows = [{"id": 1, "completion": "#### 7", "answer": "7"}]
+        path = write_jsonl(self.folder / "joined.jsonl", rows)
+        done = run_tool("score", "--completions", path)
+        self.assertEqual(json.loads(done.stdout)["correct"], 1)
+
     def test_what_does_not_belong_together_is_refused(self):
         one, two = {"id": "a", "completion": "1"}, {"id": "b", "answer": "1"}
         for completions, references, options, text in (

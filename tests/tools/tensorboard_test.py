@@ -1,21 +1,27 @@
 """tools/tensorboard: the events hold every metric once, also while the run goes on."""
 
 import json
+import math
 import unittest
 
 from tests.tools.support import ToolTest, run_tool
 
 
-def step(name, number, loss):
-    return {"round": name, "step": number, "loss": loss, "lr": 0.1, "tokens_per_s": 10, "ok": True}
+def step(name, number, own, loss, **more):
+    line = {"round": name, "step": number, "round_step": own, "loss": loss, "lr": 0.1}
+    return {**line, "tokens_per_s": 10, "updated": True, "grad_norm": "nan", **more}
 
 
 LINES = [
-    {"round": "first", "step": 0, "evaluate": {"sums": {"loss": 3.0}, "chat": {"loss": 4.0}}},
-    step("first", 1, 2.0),
-    step("first", 2, 1.5),
-    step("second", 1, 1.0),
-    {"round": "second", "step": 1, "evaluate": {"sums": {"loss": 1.25}}},
+    step("first", 1, 1, 2.0),
+    step("first", 2, 2, 1.5, evaluate={"sums": {"loss": 1.75}}),
+    step("second", 3, 1, 1.0),
+]
+EVENTS = [
+    {"event": "started", "step": 0},
+    {"event": "evaluated", "step": 0, "evaluate": {"sums": {"loss": 3.0}, "chat": {"loss": 4.0}}},
+    {"event": "evaluated", "step": 3, "evaluate": {"sums": {"loss": 1.25}}},
+    {"event": "evaluated", "step": 3, "evaluate": {"sums": {"loss": 1.25}}},
 ]
 
 
@@ -24,16 +30,18 @@ class TensorBoard(ToolTest):
         super().setUp()
         self.metrics = self.folder / "metrics.jsonl"
         self.write(LINES)
+        text = "".join(json.dumps(line) + "\n" for line in EVENTS)
+        (self.folder / "events.jsonl").write_text(text)
 
     def write(self, lines, rest=""):
         self.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + rest)
 
     def events(self):
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.backend.event_processing import event_accumulator
 
         folder = self.folder / "tensorboard"
         self.assertEqual(len(list(folder.iterdir())), 1)
-        accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        accumulator = event_accumulator.EventAccumulator(str(folder), {"scalars": 0})
         accumulator.Reload()
         return {
             tag: [(event.step, event.value) for event in accumulator.Scalars(tag)]
@@ -45,10 +53,11 @@ class TensorBoard(ToolTest):
         self.assertEqual(events["train/loss"], [(1, 2.0), (2, 1.5), (3, 1.0)])
         self.assertEqual(events["rounds/first/loss"], [(1, 2.0), (2, 1.5)])
         self.assertEqual(events["rounds/second/loss"], [(1, 1.0)])
-        self.assertEqual(events["evaluate/sums/loss"], [(0, 3.0), (3, 1.25)])
+        self.assertEqual(events["evaluate/sums/loss"], [(0, 3.0), (2, 1.75), (3, 1.25)])
         self.assertEqual(events["evaluate/chat/loss"], [(0, 4.0)])
         self.assertEqual(events["train/tokens_per_s"], [(1, 10.0), (2, 10.0), (3, 10.0)])
-        self.assertNotIn("train/ok", events)
+        self.assertNotIn("train/updated", events)
+        self.assertTrue(all(math.isnan(value) for _, value in events["train/grad_norm"]))
         self.assertNotIn("train/step", events)
 
     def test_everything_is_there_once_after_running_twice(self):
@@ -62,8 +71,8 @@ class TensorBoard(ToolTest):
 
         last = json.dumps(LINES[-1])
         self.write(LINES[:-1], last[:20])
-        converter = Converter(self.metrics, self.folder / "tensorboard")
-        self.assertEqual(converter.poll(), 4)
+        converter = Converter(self.folder, self.folder / "tensorboard")
+        self.assertEqual(converter.poll(), 2 + len(EVENTS))
         self.assertEqual(converter.poll(), 0)
         self.write(LINES)
         self.assertEqual(converter.poll(), 1)
@@ -73,22 +82,26 @@ class TensorBoard(ToolTest):
     def test_a_run_that_has_not_begun_is_waited_for(self):
         from rondo_tools.tensorboard_command import Converter
 
+        events = self.folder / "events.jsonl"
+        text = events.read_text()
+        events.unlink()
         self.metrics.unlink()
-        converter = Converter(self.metrics, self.folder / "tensorboard")
+        converter = Converter(self.folder, self.folder / "tensorboard")
         self.assertEqual(converter.poll(), 0)
+        events.write_text(text)
         self.write(LINES)
-        self.assertEqual(converter.poll(), 5)
+        self.assertEqual(converter.poll(), 3 + len(EVENTS))
         converter.close()
         self.check_all()
 
     def test_a_resumed_run_replaces_the_steps_it_repeats(self):
         from rondo_tools.tensorboard_command import Converter
 
-        self.write([*LINES[:3], step("first", 3, 9.0), step("first", 4, 9.0)])
-        converter = Converter(self.metrics, self.folder / "tensorboard")
-        self.assertEqual(converter.poll(), 5)
+        self.write([*LINES[:2], step("first", 3, 3, 9.0), step("first", 4, 4, 9.0)])
+        converter = Converter(self.folder, self.folder / "tensorboard")
+        self.assertEqual(converter.poll(), 4 + len(EVENTS))
         self.write(LINES)
-        self.assertEqual(converter.poll(), 5)
+        self.assertEqual(converter.poll(), 3 + len(EVENTS))
         converter.close()
         self.check_all()
 

@@ -10,8 +10,8 @@ GOOD = conversation("What is two plus two?", "It is four.")
 FAULTS = {
     "not JSON": '{"messages": [',
     "not an object": "[1, 2]",
-    "column missing": {"texts": []},
-    "wrong type": {"messages": "hello"},
+    "wrong type": {"texts": []},
+    "wrong type ": {"messages": "hello"},
     "wrong role": {"messages": [{"role": "robot", "content": "hello"}]},
     "two user turns running": {"messages": [GOOD["messages"][0], *GOOD["messages"]]},
     "two assistant turns running": {"messages": [*GOOD["messages"], GOOD["messages"][1]]},
@@ -22,6 +22,13 @@ FAULTS = {
     "control token in the text": conversation("Say <|im_end|>", "Hello"),
     "not valid Unicode": '{"messages": [{"role": "user", "content": "\\ud800"}]}',
     "tool calls are not supported": {"messages": [{"role": "tool", "content": "12"}]},
+    "tool calls are not supported ": {**GOOD, "tools": [{"name": "add"}]},
+    "reasoning fields are not supported": {
+        "messages": [GOOD["messages"][0], {**GOOD["messages"][1], "thinking": "Two and two."}]
+    },
+    "weights per message are not supported": {
+        "messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": 0}]
+    },
 }
 
 
@@ -43,7 +50,7 @@ class TokenizeFaults(ToolTest):
         path = write_jsonl(self.folder / "rows.jsonl", [GOOD, *FAULTS.values(), GOOD])
         results = encoder.encode([row for _, row in sources.rows(path)])
         reasons = [fault[0] if fault else None for fault, _, _ in results]
-        expected = [name if name != "column missing" else "wrong type" for name in FAULTS]
+        expected = [name.strip() for name in FAULTS]
         self.assertEqual(reasons, [None, *expected, None])
 
     def test_under_the_limit_rows_are_left_out_and_listed(self):

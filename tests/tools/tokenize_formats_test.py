@@ -1,12 +1,14 @@
 """Every input format gives the same conversations, tokens and weights; golden readouts."""
 
 import gzip
+import itertools
 import json
 import unittest
 
 import h5py
-from tests.tools.support import ToolTest, conversation, run_tool, write_jsonl
 from tokenizers import Tokenizer
+
+from tests.tools.support import ToolTest, conversation, run_tool, write_jsonl
 
 QUESTION, ANSWER = "What is two plus two?", "It is four."
 PROMPT = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
@@ -37,7 +39,7 @@ class TokenizeFormats(ToolTest):
             tokens, weights, offsets = (file[n][:] for n in ("tokens", "weights", "offsets"))
             prompts = file["prompt_length"][:]
         examples = []
-        for number, (begin, end) in enumerate(zip(offsets, offsets[1:], strict=False)):
+        for number, (begin, end) in enumerate(itertools.pairwise(offsets)):
             ids, codes = tokens[begin:end], weights[begin:end]
             self.assertEqual(prompts[number], codes.tolist().index(1))
             examples.append((text(ids), text(ids[codes == 1])))
@@ -95,6 +97,12 @@ class TokenizeFormats(ToolTest):
         columns = ("--columns", "prompt=question,completion=answer")
         found = self.tokenised(None, *columns, name="rows.jsonl.gz")
         self.assertEqual(found, [(WHOLE, ANSWER + "<|im_end|>")])
+
+    def test_the_column_map_decides_where_several_formats_would_fit(self):
+        row = {**conversation("Say hello", "Hello there!"), "question": QUESTION, "answer": ANSWER}
+        columns = ("--columns", "prompt=question,completion=answer")
+        self.assertEqual(self.tokenised([row], *columns), [(WHOLE, ANSWER + "<|im_end|>")])
+        self.assertEqual(self.tokenised([row])[0][1], "Hello there!<|im_end|>")
 
     def test_byte_order_mark_and_windows_line_ends(self):
         line = json.dumps(conversation(QUESTION, ANSWER))

@@ -5,6 +5,7 @@ import unittest
 
 import h5py
 from tokenizers import Tokenizer
+
 from tests.tools.support import (
     MARKED_TEMPLATE,
     PLAIN_TEMPLATE,

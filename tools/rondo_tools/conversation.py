@@ -3,6 +3,7 @@
 from rondo_tools.formats import RowFault
 
 _TOOL_FIELDS = ("tool_calls", "function_call", "tool_call_id")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
 def _content(message):
@@ -31,6 +32,10 @@ def _check_message(message):
         raise RowFault("tool calls are not supported")
     if role not in ("system", "user", "assistant"):
         raise RowFault("wrong role", f"{role!r}, expected system, user or assistant")
+    if any(message.get(field) for field in _REASONING_FIELDS):
+        raise RowFault("reasoning fields are not supported")
+    if message.get("weight", 1) != 1:
+        raise RowFault("weights per message are not supported", f"weight {message['weight']}")
     content = _content(message)
     if not content.strip():
         raise RowFault("empty answer" if role == "assistant" else f"empty {role} turn")

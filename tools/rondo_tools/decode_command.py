@@ -30,10 +30,13 @@ def main(arguments):
     parser.add_argument(
         "--prompts", metavar="FILE.jsonl", help="the rows of the prompts, joined by their order"
     )
+    parser.add_argument(
+        "--max-examples", type=int, metavar="N", help="as for `rondo generate`: the first N rows"
+    )
     parser.add_argument("--out", required=True, metavar="FILE.jsonl")
     options = parser.parse_args(arguments)
     completions = generated_file.read(options.generated)
-    prompts = jsonl.read(options.prompts) if options.prompts else None
+    prompts = jsonl.read(options.prompts)[: options.max_examples] if options.prompts else None
     if prompts is not None and len(prompts) != len(completions):
         raise UserError(
             f"{options.prompts}: {len(prompts)} rows, but {options.generated} holds "

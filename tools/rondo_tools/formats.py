@@ -116,11 +116,12 @@ def check_columns(columns):
 
 
 def recognise(sample, columns, place):
-    """The name of the first format for which one row of the sample has all columns."""
+    """The name of the first format that knows all names of the map and for which one row of the
+    sample has all columns."""
     for row in sample:
         renamed = rename(row, columns)
-        for name, (_, must, _) in FORMATS.items():
-            if all(column in renamed for column in must):
+        for name, (_, must, may) in FORMATS.items():
+            if set(columns) <= set(must + may) and set(must) <= set(renamed):
                 return name
     names = ", ".join(sample[0]) if sample and sample[0] else "none"
     mapped = f" after the column map {columns}" if columns else ""
@@ -134,4 +135,6 @@ def recognise(sample, columns, place):
 def to_messages(row, format_name, columns):
     if not isinstance(row, dict):
         raise RowFault("not an object", f"the row is {type(row).__name__}")
+    if row.get("tools") not in (None, "", [], "[]"):
+        raise RowFault("tool calls are not supported", "the row has tools")
     return FORMATS[format_name][0](rename(row, columns))

@@ -28,8 +28,3 @@ def files_hash(paths):
     for path in sorted(paths, key=lambda path: path.name):
         digest.update(f"{path.name}\0{file_hash(path)}\0")
     return digest.hexdigest()
-
-
-def row_key(row, seed):
-    """A uniform 64-bit number that depends on the bytes of a row and on the seed alone."""
-    return xxhash.xxh3_64_intdigest(row, seed=seed & 0xFFFFFFFFFFFFFFFF)

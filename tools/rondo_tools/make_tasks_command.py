@@ -14,7 +14,7 @@ from rondo_tools.errors import UserError
 from rondo_tools.tasks import FAMILIES
 
 _HELDOUT_ONE_IN = 10
-_TRIES_PER_PROBLEM = 100
+_TRIES_IN_VAIN = 10_000  # draws without a new problem before giving up
 
 
 def is_heldout(family, key):
@@ -25,13 +25,13 @@ def is_heldout(family, key):
 def problems(family, count, heldout, seed):
     """`count` different questions of one side."""
     random = Random(f"{seed} {family} {heldout}")
-    found = {}
-    for _ in range(_TRIES_PER_PROBLEM * max(count, 1)):
-        if len(found) == count:
-            break
+    found, in_vain = {}, 0
+    while len(found) < count and in_vain < _TRIES_IN_VAIN:
         problem = FAMILIES[family](random)
-        if is_heldout(family, problem.key) == heldout:
-            found.setdefault(problem.question, problem)
+        new = is_heldout(family, problem.key) == heldout and problem.question not in found
+        in_vain = 0 if new else in_vain + 1
+        if new:
+            found[problem.question] = problem
     if len(found) < count:
         side = "held-out" if heldout else "train"
         raise UserError(
@@ -61,7 +61,7 @@ def main(arguments):
         + ". Each completion ends with '#### ' and the answer.",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER")
-    parser.add_argument("--train", type=int, default=4000, help="examples per family (4000)")
+    parser.add_argument("--train", type=int, default=6000, help="examples per family (6000)")
     parser.add_argument("--heldout", type=int, default=200, help="examples per family (200)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
 """Which tokenised files a run needs, and the jobs that make them.
 
 A file that has to be made lies at <run.dir>/cache/<run.name>/<source>.train.h5 or
-<source>.heldout.h5; rondo looks for it there. Relative paths are relative to the current folder.
+<source>.heldout.h5; rondo looks for it there. Held-out examples by `{split: N}` are chosen by rondo out of the train
+file, which therefore holds all of them. Relative paths are relative to the current folder.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 from rondo_tools import formats, sources
 from rondo_tools.errors import UserError
 from rondo_tools.run_config import section
-from rondo_tools.split import Everything, Split
 from rondo_tools.tokenize_job import Job
 
 
@@ -52,11 +52,12 @@ def is_tokenised(patterns, key):
     return all(tokenised)
 
 
-def _split_count(value, key):
+def _check_split(value, train, key):
     count = value.get("split")
     if set(value) != {"split"} or not isinstance(count, int) or count < 1:
         raise UserError(f"{key} is {value!r}; expected a path or {{split: N}} with N >= 1.")
-    return count
+    if train is None:
+        raise UserError(f"{key}: split takes examples from train, which is missing.")
 
 
 def _trained(config):
@@ -92,20 +93,21 @@ def needs(config, place, workers):
     """Every file to be made or found fresh, in the order of the configuration."""
     folder = cache_folder(config, place)
     trained = _trained(config)
-    seed = section(config, "run", place).get("seed", 0)
     found = []
 
-    def add(name, part, inputs, options, split):
-        label = f"{name}.{part}"
+    def add(name, part, patterns, options):
+        key = f"{place}: sources.{name}.{part}"
+        patterns = _patterns(patterns, key)
+        if is_tokenised(patterns, key):
+            return
         job = Job(
-            inputs=inputs,
+            inputs=sources.expand(patterns),
             tokenizer=_tokenizer(config, place),
-            out=str(folder / f"{label}.h5"),
-            split=split,
+            out=str(folder / f"{name}.{part}.h5"),
             workers=workers,
             **options,
         )
-        found.append(Need(label, job))
+        found.append(Need(f"{name}.{part}", job))
 
     for name, source in section(config, "sources", place).items():
         key = f"{place}: sources.{name}"
@@ -113,28 +115,11 @@ def needs(config, place, workers):
             raise UserError(f"{key} is {source!r}; expected a mapping with train, heldout.")
         options = _options(source, key)
         heldout, train = source.get("heldout"), source.get("train")
-        text = []
-        if train is not None:
-            patterns = _patterns(train, f"{key}.train")
-            text = [] if is_tokenised(patterns, f"{key}.train") else sources.expand(patterns)
-        splits = {"train": Everything(), "heldout": Everything()}
-        if isinstance(heldout, dict):
-            count = _split_count(heldout, f"{key}.heldout")
-            if not text:
-                raise UserError(
-                    f"{key}.heldout: split needs a train source of text, found {train!r}. Name a "
-                    f"held-out file instead."
-                )
-            splits = {
-                part: Split(part, count, seed, lambda text=text: sources.all_rows(text))
-                for part in splits
-            }
-        if text and (name in trained or not trained):
-            add(name, "train", text, options, splits["train"])
-        if isinstance(heldout, dict):
-            add(name, "heldout", text, options, splits["heldout"])
-        elif heldout is not None:
-            patterns = _patterns(heldout, f"{key}.heldout")
-            if not is_tokenised(patterns, f"{key}.heldout"):
-                add(name, "heldout", sources.expand(patterns), options, splits["heldout"])
+        split = isinstance(heldout, dict)
+        if split:
+            _check_split(heldout, train, f"{key}.heldout")
+        if train is not None and (split or name in trained or not trained):
+            add(name, "train", train, options)
+        if heldout is not None and not split:
+            add(name, "heldout", heldout, options)
     return found

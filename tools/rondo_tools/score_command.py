@@ -100,7 +100,11 @@ def score(completions, references, pattern, field):
 def main(arguments):
     parser = argparse.ArgumentParser(prog="score", description=__doc__)
     parser.add_argument("--completions", required=True, metavar="FILE", help="of tools/decode")
-    parser.add_argument("--references", required=True, metavar="FILE", help="in the same order")
+    parser.add_argument(
+        "--references",
+        metavar="FILE",
+        help="in the same order (default: the completions' own rows)",
+    )
     parser.add_argument("--field", default="answer", help="of the references (default answer)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -114,6 +118,7 @@ def main(arguments):
         pattern = None if options.exact else re.compile(options.pattern)
     except re.error as error:
         raise UserError(f"--pattern {options.pattern!r}: {error}.") from error
+    options.references = options.references or options.completions
     completions, references = jsonl.read(options.completions), jsonl.read(options.references)
     _check(completions, references, options)
     print(json.dumps(score(completions, references, pattern, options.field), indent=2))

@@ -1,8 +1,8 @@
 """tools/tensorboard: a run's metrics.jsonl -> TensorBoard events, also while the run goes on.
 
 Each figure of a step is written twice: as train/<name> over all steps of the run, and as
-rounds/<round>/<name> over the round's own steps. Figures of evaluations are evaluate/<name>.
-Run again, the tool replaces the events that it wrote before.
+rounds/<round>/<name> over the round's own steps. Figures of evaluations, those between rounds (in
+events.jsonl) too, are evaluate/<name>. Run again, the tool replaces the events it wrote before.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from rondo_tools.errors import UserError
 from rondo_tools.metrics_tail import MetricsTail
 
 _SUFFIX = ".rondo"
-_NOT_FIGURES = {"step", "time"}
+_NOT_FIGURES = {"step", "round_step", "time", "evaluate"}
+_WORDS = {"nan", "inf", "-inf"}  # how metrics.jsonl writes what JSON has no number for
 
 
 def figures(value, prefix):
@@ -25,15 +26,25 @@ def figures(value, prefix):
     for name, item in value.items():
         if isinstance(item, dict):
             yield from figures(item, f"{prefix}{name}/")
-        elif isinstance(item, (int, float)) and not isinstance(item, bool):
+        elif _is_number(item):
             yield f"{prefix}{name}", float(item)
 
 
-class Converter:
-    """Carries metrics over into one event file of `folder`."""
+def _is_number(item):
+    if isinstance(item, str):
+        return item in _WORDS
+    return isinstance(item, (int, float)) and not isinstance(item, bool)
 
-    def __init__(self, metrics, folder):
-        self._tail = MetricsTail(metrics)
+
+def _has_step(entry):
+    return isinstance(entry.get("step"), int)
+
+
+class Converter:
+    """Carries metrics.jsonl and events.jsonl of a run over into one event file of `folder`."""
+
+    def __init__(self, run, folder):
+        self._run = Path(run)
         self._folder = Path(folder)
         self._start()
 
@@ -41,16 +52,18 @@ class Converter:
         for old in self._folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
             old.unlink()
         self._writer = EventFileWriter(str(self._folder), filename_suffix=_SUFFIX)
-        self._steps = 0
-        self._round_steps = {}
+        self._tails = [MetricsTail(self._run / name) for name in ("metrics.jsonl", "events.jsonl")]
+        self._evaluated = set()
 
     def poll(self):
         """Carries over what is new; returns the number of lines."""
-        restarted, entries = self._tail.poll()
-        if restarted:
+        polled = [tail.poll() for tail in self._tails]
+        if any(restarted for restarted, _ in polled):
             self._writer.close()
             self._start()
-        for entry in entries:
+            polled = [tail.poll() for tail in self._tails]
+        entries = [entry for _, found in polled for entry in found]
+        for entry in sorted(filter(_has_step, entries), key=lambda entry: entry["step"]):
             self._carry_over(entry)
         self._writer.flush()
         return len(entries)
@@ -59,19 +72,17 @@ class Converter:
         self._writer.close()
 
     def _carry_over(self, entry):
-        name = str(entry.get("round", ""))
-        when = entry.get("time")
-        evaluation = entry.get("evaluate")
-        if isinstance(evaluation, dict):
-            self._write(list(figures(evaluation, "evaluate/")), self._steps, when)
+        step, when = entry["step"], entry.get("time")
+        if isinstance(entry.get("evaluate"), dict) and step not in self._evaluated:
+            self._evaluated.add(step)
+            self._write(list(figures(entry["evaluate"], "evaluate/")), step, when)
+        if "loss" not in entry:
             return
-        self._steps += 1
-        self._round_steps[name] = self._round_steps.get(name, 0) + 1
-        step = {key: item for key, item in entry.items() if key not in _NOT_FIGURES}
-        self._write(list(figures(step, "train/")), self._steps, when)
-        if name:
-            values = list(figures(step, f"rounds/{name}/"))
-            self._write(values, self._round_steps[name], when)
+        values = {key: item for key, item in entry.items() if key not in _NOT_FIGURES}
+        self._write(list(figures(values, "train/")), step, when)
+        if "round" in entry:
+            name, own_step = entry["round"], entry.get("round_step", step)
+            self._write(list(figures(values, f"rounds/{name}/")), own_step, when)
 
     def _write(self, values, step, when):
         summary = Summary(
@@ -96,7 +107,7 @@ def main(arguments):
         raise UserError(f"{metrics}: no such file. Is {run} the folder of a run? It may not have "
                         f"begun: --follow waits for it.")  # fmt: skip
     out = Path(options.out) if options.out else run / "tensorboard"
-    converter = Converter(metrics, out)
+    converter = Converter(run, out)
     lines = converter.poll()
     print(f"{out}: {lines} lines", flush=True)
     try:

@@ -18,7 +18,6 @@ from rondo_tools import formats, jsonl, sources
 from rondo_tools.errors import UserError
 from rondo_tools.hashing import settings_hash, text_hash
 from rondo_tools.row_encoder import RowEncoder
-from rondo_tools.split import Everything
 from rondo_tools.tokenized_file import FORMAT, VERSION, Writer, read_attributes
 from rondo_tools.tokenizer_folder import template_text, tokenizer_hash
 
@@ -38,7 +37,6 @@ class Job:
     template: str | None = None  # file; default: the tokenizer's own
     format: str = "auto"
     columns: dict = field(default_factory=dict)
-    split: object = field(default_factory=Everything)  # which rows (split.py)
     workers: int = 0  # 0: one per core
     max_rejected: float = 0.01  # share of the rows
     rejected: str | None = None  # default: beside `out`
@@ -46,12 +44,7 @@ class Job:
     def identity(self):
         """The attributes by which an existing file is known to be fresh."""
         formats.check_columns(self.columns)
-        settings = {
-            "rules": _RULES,
-            "format": self.format,
-            "columns": self.columns,
-            "rows": self.split.settings(),
-        }
+        settings = {"rules": _RULES, "format": self.format, "columns": self.columns}
         return {
             "tokenizer_hash": tokenizer_hash(self.tokenizer),
             "template_hash": text_hash(template_text(self.tokenizer, self.template)),
@@ -64,16 +57,11 @@ class Job:
 
 
 def is_fresh(job, identity):
-    """True where `out` was made from the same contents by the same rules; paths may differ."""
+    """True where `out` was made from the same files by the same rules."""
     found = read_attributes(job.out)
     if not found or found.get("format") != FORMAT or found.get("version") != VERSION:
         return False
-    contents = [
-        [(entry["bytes"], entry["xxh3"]) for entry in json.loads(text)]
-        for text in (found.get("source_files", "[]"), identity["source_files"])
-    ]
-    names = ("tokenizer_hash", "template_hash", "settings_hash")
-    return contents[0] == contents[1] and all(found.get(name) == identity[name] for name in names)
+    return all(found.get(name) == value for name, value in identity.items())
 
 
 def counts_of(path):
@@ -95,7 +83,7 @@ def _format_of(job):
 
 
 def _chunks(job):
-    rows = job.split.select(sources.all_rows(job.inputs))
+    rows = sources.all_rows(job.inputs)
     while chunk := list(islice(rows, ROWS_PER_CHUNK)):
         yield chunk
 

@@ -1,0 +1,61 @@
+// rondo bench WHAT: figures as one JSON object on standard output.
+#include <ATen/Parallel.h>
+
+#include <memory>
+
+#include "app/command.hpp"
+#include "data/bench_pack.hpp"
+#include "train/bench_step.hpp"
+#include "train/calibration.hpp"
+
+namespace rondo::app {
+
+namespace {
+
+struct BenchOptions {
+  std::string what = "step";
+  train::BenchStepSettings step;
+  int64_t documents = 1'000'000;
+  uint64_t seed = 1;
+};
+
+base::Exit run(const BenchOptions& options, Context& context) {
+  const auto group = context.runtime.make_group();
+  nlohmann::json result;
+  if (options.what == "step") {
+    result = train::bench_step(options.step, *group, context.control);
+  } else if (options.what == "gemm") {
+    const double flops = train::calibrate(*group);
+    result = {{"bench", "gemm"},
+              {"ranks", group->size()},
+              {"threads_per_rank", at::get_num_threads()},
+              {"calibration_flops", flops}};
+  } else {
+    context.control.on_first([&] { result = data::bench_pack(options.documents, options.seed); });
+    result["bench"] = "pack";
+  }
+  context.console.line("{}", result.dump(2));
+  return base::Exit::kDone;
+}
+
+}  // namespace
+
+Command bench_command() {
+  auto options = std::make_shared<BenchOptions>();
+  return {"bench", "measure, as JSON: step, gemm, pack",
+          [options](CLI::App& parser) {
+            parser.add_option("what", options->what, "step, gemm or pack")
+                ->check(CLI::IsMember({"step", "gemm", "pack"}));
+            parser.add_option("--steps", options->step.steps, "timed steps")
+                ->check(CLI::Range(1, 1000));
+            parser.add_option("--packs", options->step.packs, "packs per step over all ranks");
+            parser.add_option("--micro-packs", options->step.micro_packs,
+                              "packs per rank and micro-batch");
+            parser.add_option("--layers", options->step.layers, "transformer blocks");
+            parser.add_option("--documents", options->documents, "documents of bench pack");
+            parser.add_option("--seed", options->seed, "seed of bench pack");
+          },
+          [options](Context& context) { return run(*options, context); }};
+}
+
+}  // namespace rondo::app

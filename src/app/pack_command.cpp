@@ -1,0 +1,42 @@
+// rondo pack CONFIG: packs every round's data and every held-out set, and reports on them.
+#include <memory>
+
+#include "app/command.hpp"
+#include "app/config_options.hpp"
+#include "app/version.hpp"
+#include "train/model_source.hpp"
+#include "train/run_data.hpp"
+#include "train/run_folder.hpp"
+#include "train/shape_of.hpp"
+
+namespace rondo::app {
+
+namespace {
+
+base::Exit run(const ConfigOptions& options, Context& context) {
+  auto& control = context.control;
+  train::Config config;
+  control.agree([&] { config = train::read_config(options.config, options.overrides); });
+  const int64_t vocab = config.model.from ? train::read_shape(*config.model.from, control).vocab
+                                          : config.model.shape->vocab;
+  std::unique_ptr<train::RunFolder> folder;
+  control.on_first([&] { folder = std::make_unique<train::RunFolder>(config, context.console); });
+  train::RunData data;
+  control.agree([&] { data = train::plan_data(config, vocab); });
+  const auto group = context.runtime.make_group();
+  train::ensure_packed(data, control, *group, context.console);
+  control.on_first([&] { folder->keep(config); });
+  context.console.line("packed sets of {} are up to date", config.run_folder());
+  return base::Exit::kDone;
+}
+
+}  // namespace
+
+Command pack_command() {
+  auto options = std::make_shared<ConfigOptions>();
+  return {"pack", "pack the tokenised data of a configuration and report on it",
+          [options](CLI::App& parser) { options->declare(parser); },
+          [options](Context& context) { return run(*options, context); }};
+}
+
+}  // namespace rondo::app

@@ -1,0 +1,29 @@
+// rondo train CONFIG: runs the rounds.
+#include <memory>
+
+#include "app/command.hpp"
+#include "app/config_options.hpp"
+#include "app/stop_signal.hpp"
+#include "app/version.hpp"
+#include "train/run.hpp"
+
+namespace rondo::app {
+
+Command train_command() {
+  auto options = std::make_shared<ConfigOptions>();
+  return {"train", "run the rounds of a configuration, from the newest checkpoint if there is one",
+          [options](CLI::App& parser) { options->declare(parser); },
+          [options](Context& context) {
+            install_stop_signals();
+            train::Config config;
+            context.control.agree(
+                [&] { config = train::read_config(options->config, options->overrides); });
+            const auto group = context.runtime.make_group();
+            return train::run(config, context.control, *group, context.console,
+                              {.stop_requested = stop_requested,
+                               .host = context.runtime.host(),
+                               .version = version_line()});
+          }};
+}
+
+}  // namespace rondo::app

@@ -1,0 +1,138 @@
+#include "train/bench_step.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.hpp"
+#include "base/random.hpp"
+#include "train/calibration.hpp"
+#include "train/step.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+constexpr int64_t kSeqLen = 512, kDocument = 170;
+
+model::Shape bench_shape(int64_t layers) {
+  model::Shape shape;
+  shape.hidden = 512;
+  shape.layers = layers;
+  shape.heads = 8;
+  shape.kv_heads = 4;
+  shape.ffn = 1408;
+  shape.vocab = 8192;
+  shape.max_seq = 2048;
+  shape.validate("bench");
+  return shape;
+}
+
+data::PackedBatch synthetic_batch(int64_t packs, int64_t vocab, uint64_t seed) {
+  data::PackedBatch batch;
+  batch.packs = packs;
+  batch.seq_len = kSeqLen;
+  const int64_t rows = packs * kSeqLen;
+  const base::Random random(seed, "bench");
+  batch.tokens = at::zeros({rows}, at::kInt);
+  auto* tokens = batch.tokens.data_ptr<int32_t>();
+  std::vector<base::Slice> documents;
+  std::vector<int64_t> trainable;
+  std::vector<int64_t> labels;
+  for (int64_t p = 0; p < packs; ++p) {
+    for (int64_t d = 0; d + kDocument <= kSeqLen; d += kDocument) {
+      const int64_t begin = p * kSeqLen + d;
+      documents.push_back({begin, begin + kDocument});
+      for (int64_t i = begin; i < begin + kDocument; ++i) {
+        tokens[i] = static_cast<int32_t>(
+            random.below(static_cast<uint64_t>(vocab), static_cast<uint64_t>(i)));
+      }
+      for (int64_t i = begin; i + 1 < begin + kDocument; i += 2) {
+        trainable.push_back(i);
+        labels.push_back(tokens[i + 1]);
+      }
+    }
+  }
+  batch.rows = at::tensor(trainable, at::kLong);
+  batch.labels = at::tensor(labels, at::kLong);
+  batch.weights = at::ones({std::ssize(trainable)});
+  batch.layout = kernels::PackedLayout::make(rows, std::move(documents));
+  batch.weight = static_cast<double>(trainable.size());
+  batch.trainable_tokens = std::ssize(trainable);
+  batch.real_tokens = packs * (kSeqLen / kDocument) * kDocument;
+  return batch;
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
+                          comm::Control& control) {
+  constexpr int kWarmUp = 2;
+  if (settings.packs % (group.size() * settings.micro_packs) != 0) {
+    base::fail_user("bench step: {} packs do not divide over {} ranks of {} packs per micro-batch.",
+                    settings.packs, group.size(), settings.micro_packs);
+  }
+  const model::Shape shape = bench_shape(settings.layers);
+  model::Model model(shape, group, true);
+  model.initialise(1);
+  Stepper stepper(model, group, control);
+  std::vector<data::PackedBatch> batches;
+  const int64_t micro_batches = settings.packs / (group.size() * settings.micro_packs);
+  for (int64_t m = 0; m < micro_batches; ++m) {
+    batches.push_back(synthetic_batch(settings.micro_packs, shape.vocab,
+                                      static_cast<uint64_t>(group.rank() * micro_batches + m)));
+  }
+  StepSettings step;
+  step.adamw.lr = 1e-4;
+  step.clip = 1.0;
+  const double calibration_before = calibrate(group);
+  std::vector<double> seconds;
+  Totals totals;
+  double loss = 0;
+  for (int64_t i = 0; i < kWarmUp + settings.steps; ++i) {
+    group.barrier();
+    step.adam_step = i + 1;
+    const auto start = std::chrono::steady_clock::now();
+    const StepResult result = stepper.run(batches, step);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    if (i >= kWarmUp) seconds.push_back(spent.count());
+    totals = result.totals;
+    loss = result.totals.loss();
+  }
+  // The better of the two, so that a machine that was busy at one moment flatters nothing.
+  const double calibration = std::max(calibration_before, calibrate(group));
+  const double typical = median(seconds);
+  double waited = 0;
+  for (const auto purpose : {comm::Purpose::kGradients, comm::Purpose::kWeights}) {
+    waited += group.traffic(purpose).waited_s;
+  }
+  return {{"bench", "step"},
+          {"ranks", group.size()},
+          {"threads_per_rank", at::get_num_threads()},
+          {"layers", settings.layers},
+          {"packs", settings.packs},
+          {"micro_packs", settings.micro_packs},
+          {"steps", settings.steps},
+          {"median_seconds", typical},
+          {"best_seconds", *std::ranges::min_element(seconds)},
+          {"tokens_per_s", totals.real_tokens / typical},
+          {"trainable_tokens_per_s", totals.trainable_tokens / typical},
+          {"flops_per_token", totals.flops / totals.real_tokens},
+          {"flop_formula",
+           "6 * (block matmul parameters * tokens + head parameters * trainable) + 12 * layers * "
+           "heads * head width * causal pairs per document"},
+          {"calibration_flops", calibration},
+          {"fraction_of_calibration", totals.flops / typical / calibration},
+          {"communication_wait_seconds_per_step",
+           waited / static_cast<double>(kWarmUp + settings.steps)},
+          {"loss", loss}};
+}
+
+}  // namespace rondo::train

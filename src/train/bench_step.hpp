@@ -1,0 +1,26 @@
+// The benchmark step: a fixed shape, fixed documents, everything a training step does. Its figure
+// is a share of the calibration measured in the same process, so that machines and days compare.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+
+namespace rondo::train {
+
+struct BenchStepSettings {
+  int64_t layers = 12;
+  int64_t steps = 9;        // timed, after 2 that are not
+  int64_t packs = 16;       // per step over all ranks
+  int64_t micro_packs = 4;  // per rank and micro-batch
+};
+
+// Collective over the group and the control's ranks. Shape: hidden 512, 8 heads, 4 key/value heads,
+// ffn 1408, vocabulary 8192, untied; packs of 512 tokens, documents of 170 tokens, every second
+// position trainable; clipping and AdamW included. Median of the timed steps.
+nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
+                          comm::Control& control);
+
+}  // namespace rondo::train

@@ -1,0 +1,148 @@
+#include "train/evaluation.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "data/loader.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+const HeldoutScore* find(const EvaluationRow& row, const std::string& source) {
+  for (const auto& [name, score] : row) {
+    if (name == source) return &score;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+nlohmann::json to_json(const EvaluationRow& row) {
+  auto json = nlohmann::json::array();
+  for (const auto& [source, score] : row) {
+    json.push_back({{"source", source}, {"loss", score.loss}, {"accuracy", score.accuracy}});
+  }
+  return json;
+}
+
+EvaluationRow row_from_json(const nlohmann::json& json) {
+  EvaluationRow row;
+  for (const auto& entry : json) {
+    row.emplace_back(
+        entry.at("source").get<std::string>(),
+        HeldoutScore{entry.at("loss").get<double>(), entry.at("accuracy").get<double>()});
+  }
+  return row;
+}
+
+EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
+  EvaluationRow row;
+  for (const Heldout& heldout : heldout_) {
+    auto order = data::evaluation_order(micro_packs_, group_.rank(), group_.size());
+    order.average = average_;
+    data::Loader loader(*heldout.set, order);
+    Totals totals;
+    for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+      const Totals part = stepper.evaluate(loader.step(step));
+      totals.weighted_loss += part.weighted_loss;
+      totals.weight += part.weight;
+      totals.correct += part.correct;
+      totals.trainable_tokens += part.trainable_tokens;
+    }
+    row.emplace_back(
+        heldout.source,
+        HeldoutScore{totals.loss(),
+                     totals.trainable_tokens > 0 ? totals.correct / totals.trainable_tokens : 0});
+  }
+  return row;
+}
+
+void ForgettingMatrix::set(const std::string& row, EvaluationRow scores) {
+  std::erase_if(rows_, [&](const auto& entry) { return entry.first == row; });
+  rows_.emplace_back(row, std::move(scores));
+}
+
+const EvaluationRow* ForgettingMatrix::row(const std::string& name) const {
+  for (const auto& [known, scores] : rows_) {
+    if (known == name) return &scores;
+  }
+  return nullptr;
+}
+
+std::optional<double> ForgettingMatrix::best_loss_before(const std::string& row,
+                                                         const std::string& source) const {
+  std::optional<double> best;
+  for (const auto& [name, scores] : rows_) {
+    if (name == row) break;
+    const HeldoutScore* score = find(scores, source);
+    if (score != nullptr && (!best || score->loss < *best)) best = score->loss;
+  }
+  return best;
+}
+
+nlohmann::json ForgettingMatrix::to_json() const {
+  auto json = nlohmann::json::array();
+  for (const auto& [name, scores] : rows_) {
+    json.push_back({{"row", name}, {"heldout", train::to_json(scores)}});
+  }
+  return json;
+}
+
+ForgettingMatrix ForgettingMatrix::from_json(const nlohmann::json& json) {
+  ForgettingMatrix matrix;
+  for (const auto& entry : json) {
+    matrix.set(entry.at("row").get<std::string>(), row_from_json(entry.at("heldout")));
+  }
+  return matrix;
+}
+
+void ForgettingMatrix::print(base::Console& console) const {
+  if (rows_.empty() || rows_.front().second.empty()) return;
+  size_t width = 8;
+  for (const auto& [name, scores] : rows_) width = std::max(width, name.size());
+  std::string head = fmt::format("  {:<{}}", "", width);
+  for (const auto& [source, score] : rows_.front().second) head += fmt::format("  {:>16}", source);
+  console.line("held-out loss (token accuracy) after each round");
+  console.line("{}", head);
+  for (const auto& [name, scores] : rows_) {
+    std::string line = fmt::format("  {:<{}}", name, width);
+    for (const auto& [source, score] : scores) {
+      line += fmt::format("  {:>16}",
+                          fmt::format("{:.4f} ({:5.1f}%)", score.loss, 100 * score.accuracy));
+    }
+    console.line("{}", line);
+  }
+}
+
+GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const std::string& round,
+                  const std::string& previous) {
+  const HeldoutScore* now = find(*matrix.row(round), gate.on);
+  RONDO_CHECK(now != nullptr, "gate on {} without its held-out loss", gate.on);
+  std::optional<double> reference;
+  if (gate.relative_to == "best") {
+    reference = matrix.best_loss_before(round, gate.on);
+  } else {
+    const EvaluationRow* row = matrix.row(gate.relative_to == "base" ? "base" : previous);
+    if (row != nullptr) reference = find(*row, gate.on)->loss;
+  }
+  RONDO_CHECK(reference.has_value(), "gate on {} without a reference", gate.on);
+  const double increase = now->loss - *reference;
+  GateVerdict verdict;
+  verdict.held = increase <= gate.max_loss_increase;  // false for a loss that is not a number
+  verdict.text =
+      fmt::format("loss on {} is {:.4f}, {} {:.4f}: change {:+.4f}, allowed {:+.4f}", gate.on,
+                  now->loss, gate.relative_to, *reference, increase, gate.max_loss_increase);
+  verdict.json = {{"on", gate.on},
+                  {"relative_to", gate.relative_to},
+                  {"loss", now->loss},
+                  {"reference", *reference},
+                  {"max_loss_increase", gate.max_loss_increase},
+                  {"held", verdict.held},
+                  {"otherwise", gate.otherwise}};
+  return verdict;
+}
+
+}  // namespace rondo::train

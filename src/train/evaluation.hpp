@@ -1,0 +1,74 @@
+// Held-out losses: one row per state of the model (the base, then each round's end), one column per
+// held-out source. Read down a column it shows what was learnt and what was forgotten.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/config.hpp"
+#include "base/console.hpp"
+#include "data/packed_set.hpp"
+#include "train/config.hpp"
+#include "train/step.hpp"
+
+namespace rondo::train {
+
+struct HeldoutScore {
+  double loss = 0;      // mean over trainable tokens (or examples, by loss.average)
+  double accuracy = 0;  // share of trainable tokens predicted right (greedy, teacher-forced)
+};
+
+using EvaluationRow = base::Named<HeldoutScore>;  // by source
+
+nlohmann::json to_json(const EvaluationRow& row);
+EvaluationRow row_from_json(const nlohmann::json& json);
+
+class Evaluator {
+ public:
+  struct Heldout {
+    std::string source;
+    const data::PackedSet* set;
+  };
+  Evaluator(std::vector<Heldout> heldout, data::Average average, int64_t micro_packs,
+            comm::Group& group)
+      : heldout_(std::move(heldout)), average_(average), micro_packs_(micro_packs), group_(group) {}
+
+  // Collective over the group. Every held-out set, whole.
+  EvaluationRow evaluate(Stepper& stepper) const;
+  bool empty() const { return heldout_.empty(); }
+
+ private:
+  std::vector<Heldout> heldout_;
+  data::Average average_;
+  int64_t micro_packs_;
+  comm::Group& group_;
+};
+
+// Rows by name, in the order they were made: "base", then rounds.
+class ForgettingMatrix {
+ public:
+  void set(const std::string& row, EvaluationRow scores);
+  const EvaluationRow* row(const std::string& name) const;
+  // The lowest loss of a source over the rows before `row`.
+  std::optional<double> best_loss_before(const std::string& row, const std::string& source) const;
+  nlohmann::json to_json() const;
+  static ForgettingMatrix from_json(const nlohmann::json& json);
+  void print(base::Console& console) const;
+
+ private:
+  base::Named<EvaluationRow> rows_;
+};
+
+// Verdict on a round's gate. `previous` names the row before the round's ("base" for the first).
+struct GateVerdict {
+  bool held = true;
+  std::string text;  // figures in words
+  nlohmann::json json;
+};
+GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const std::string& round,
+                  const std::string& previous);
+
+}  // namespace rondo::train

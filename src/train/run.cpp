@@ -1,0 +1,521 @@
+#include "train/run.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <sstream>
+
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "data/loader.hpp"
+#include "data/packed_set.hpp"
+#include "model/hf_config.hpp"
+#include "model/hf_folder.hpp"
+#include "train/calibration.hpp"
+#include "train/evaluation.hpp"
+#include "train/memory.hpp"
+#include "train/metrics_log.hpp"
+#include "train/model_source.hpp"
+#include "train/progress.hpp"
+#include "train/run_data.hpp"
+#include "train/run_folder.hpp"
+#include "train/run_state.hpp"
+#include "train/saver.hpp"
+#include "train/schedule.hpp"
+#include "train/shape_of.hpp"
+#include "train/step.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+data::Average average_of(const Config& config) {
+  return config.loss.average == "examples" ? data::Average::kExamples : data::Average::kTokens;
+}
+
+class Run {
+ public:
+  Run(const Config& config, comm::Control& control, comm::Group& group, base::Console& console,
+      const RunHooks& hooks)
+      : original_(config),
+        config_(config),
+        control_(control),
+        group_(group),
+        console_(console),
+        hooks_(hooks) {}
+
+  base::Exit go() {
+    prepare();
+    if (finished()) {
+      console_.line("all {} rounds are done", config_.rounds.size());
+      state_.matrix.print(console_);
+      return base::Exit::kDone;
+    }
+    for (auto i = static_cast<size_t>(state_.round); i < config_.rounds.size(); ++i) {
+      if (!state_.round_trained) {
+        if (const auto early = train_round(i)) return *early;
+      }
+      if (!finish_round(i)) return base::Exit::kDone;
+      if (i + 1 < config_.rounds.size()) begin_round(i + 1);
+    }
+    console_.line("done: {} rounds, {} steps; results in {}", config_.rounds.size(), state_.step,
+                  config_.run_folder());
+    return base::Exit::kDone;
+  }
+
+ private:
+  // Folder, model, data, and the newest checkpoint.
+  void prepare() {
+    const model::Shape shape = base_shape();
+    control_.agree([&] {
+      for (const auto& round : config_.rounds) {
+        shape.check_length(round.batch.value.seq_len, config_.place + ": batch.seq_len");
+      }
+    });
+    control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
+    control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
+    ensure_packed(data_, control_, group_, console_);
+    control_.agree([&] { open_sets(shape.vocab); });
+    if (control_.is_first()) folder_->keep(config_);
+
+    model_ = std::make_unique<model::Model>(shape, group_, true);
+    stepper_ = std::make_unique<Stepper>(*model_, group_, control_);
+    saver_ = std::make_unique<Saver>(config_, *model_, control_, console_);
+    auto newest = saver_->find();
+    if (newest) {
+      control_.agree([&] { resume(*newest); });
+    }
+    choose_micro_batches();
+    calibration_ = calibrate(group_);
+    print_settings(config_, hooks_.host, *model_, most_rows(), calibration_, control_, console_);
+    evaluator_ =
+        std::make_unique<Evaluator>(heldout(), average_of(config_),
+                                    config_.rounds.front().batch.value.micro_packs.value, group_);
+    control_.on_first([&] {
+      metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.step);
+      folder_->event({{"event", newest ? "resumed" : "started"},
+                      {"step", state_.step},
+                      {"ranks", control_.size()},
+                      {"version", hooks_.version}});
+    });
+    if (newest) {
+      console_.line("resumed from {} (step {}, round {}, digest {})", newest->path(), state_.step,
+                    config_.rounds[static_cast<size_t>(state_.round)].name, newest->digest());
+      return;
+    }
+    state_.model_config = model::write_hf_config(shape, {}, "float32");
+    state_.tokenizer = config_.tokenizer_folder();
+    state_.end_of_turn = data_.end_of_turn;
+    load_base();
+    if (needs_base_row()) evaluate_row("base");
+    begin_round(0);
+  }
+
+  model::Shape base_shape() {
+    if (config_.model.from) return read_shape(*config_.model.from, control_);
+    model::Shape shape = shape_of(*config_.model.shape);
+    control_.agree([&] { shape.validate(config_.place + ": model.shape"); });
+    return shape;
+  }
+
+  void load_base() {
+    if (config_.model.from) {
+      load_weights(*config_.model.from, *model_, control_, console_);
+    } else {
+      model_->initialise(static_cast<uint64_t>(config_.run.seed));
+    }
+  }
+
+  void open_sets(int64_t vocab) {
+    for (const auto& request : data_.rounds) {
+      sets_.push_back(
+          std::make_unique<data::PackedSet>(data::PackedSet::open(request.out_folder, vocab)));
+    }
+    for (const auto& heldout : data_.heldout) {
+      heldout_sets_.push_back(std::make_unique<data::PackedSet>(
+          data::PackedSet::open(heldout.request.out_folder, vocab)));
+    }
+  }
+
+  std::vector<Evaluator::Heldout> heldout() const {
+    std::vector<Evaluator::Heldout> all;
+    for (size_t i = 0; i < heldout_sets_.size(); ++i) {
+      all.push_back({data_.heldout[i].source, heldout_sets_[i].get()});
+    }
+    return all;
+  }
+
+  void resume(const checkpoint::Checkpoint& newest) {
+    state_ = RunState::from_json(newest.state());
+    check_same_rounds(state_, config_);
+    for (int64_t i = 0; i <= state_.round; ++i) {
+      const auto index = static_cast<size_t>(i);
+      const std::string& name = config_.rounds[index].name;
+      if (i == state_.round && state_.plan_hashes.at(name) != sets_[index]->plan_hash()) {
+        base::fail_user(
+            "{}: round '{}' was begun on other data (plan {} then, {} now). Put the "
+            "data back, or use another run.name.",
+            config_.place, name, state_.plan_hashes.at(name), sets_[index]->plan_hash());
+      }
+    }
+    restore(newest, *model_, state_.has_optimizer);
+  }
+
+  // `auto` becomes what the memory allows, or what the run began with.
+  void choose_micro_batches() {
+    int on_host = 0;
+    for (const auto& host : control_.gather_text(hooks_.host)) on_host += host == hooks_.host;
+    int64_t budget = activation_budget(on_host);
+    at::Tensor least = at::full({1}, -budget, at::kLong);
+    group_.all_max(least, comm::Purpose::kControl).wait();
+    budget = -least.item<int64_t>();
+    for (auto& round : config_.rounds) {
+      BatchSection& batch = round.batch.value;
+      if (!batch.micro_packs.automatic()) continue;
+      const int64_t per_rank = batch.packs / control_.size();
+      const auto before = state_.micro_packs.find(round.name);
+      const bool usable = before != state_.micro_packs.end() && per_rank % before->second == 0;
+      batch.micro_packs.value =
+          usable ? before->second
+                 : choose_micro_packs(model_->shape(), batch.seq_len, per_rank, budget);
+      state_.micro_packs[round.name] = batch.micro_packs.value;
+    }
+  }
+
+  int64_t most_rows() const {
+    int64_t rows = 0;
+    for (const auto& round : config_.rounds) {
+      rows = std::max(rows, round.batch.value.micro_packs.value * round.batch.value.seq_len);
+    }
+    return rows;
+  }
+
+  bool needs_base_row() const {
+    if (heldout_sets_.empty()) return false;
+    bool needed = config_.evaluate.at_start || config_.rounds.front().evaluate.value.at_start;
+    for (size_t i = 0; i < config_.rounds.size(); ++i) {
+      const auto& gate = config_.rounds[i].gate;
+      if (gate && (i == 0 || gate->relative_to != "previous")) needed = true;
+    }
+    return needed;
+  }
+
+  void evaluate_row(const std::string& name) {
+    state_.matrix.set(name, evaluator_->evaluate(*stepper_));
+    control_.on_first([&] {
+      folder_->event({{"event", "evaluated"},
+                      {"row", name},
+                      {"step", state_.step},
+                      {"evaluate", to_json(*state_.matrix.row(name))}});
+    });
+    state_.matrix.print(console_);
+  }
+
+  // Weights, optimizer state and counters at the start of round i.
+  void begin_round(size_t i) {
+    const RoundSection& round = config_.rounds[i];
+    // The first round starts from the base, which is loaded.
+    if (round.init.kind == Init::Kind::kBase && i > 0) load_base();
+    if (round.init.kind == Init::Kind::kCheckpoint) {
+      load_weights(round.init.checkpoint, *model_, control_, console_);
+    }
+    if (round.optimizer_state == "reset") {
+      for (size_t u = 0; u < model_->unit_count(); ++u) {
+        model_->unit(u).exp_avg().zero_();
+        model_->unit(u).exp_avg_sq().zero_();
+      }
+      state_.adam_step = 0;
+      state_.schedule_start = state_.step;
+    } else if (!state_.has_optimizer) {
+      base::fail_user(
+          "{}: round '{}' carries the optimizer state, but the checkpoint of the round "
+          "before holds weights alone. Use optimizer_state: reset.",
+          config_.place, round.name);
+    }
+    state_.has_optimizer = true;
+    state_.round = static_cast<int64_t>(i);
+    state_.round_step = 0;
+    state_.round_trained = false;
+    state_.round_configs[round.name] = round_yaml(original_, i);
+    state_.plan_hashes[round.name] = sets_[i]->plan_hash();
+  }
+
+  int64_t steps_per_epoch(size_t i) const {
+    const int64_t packs = config_.rounds[i].batch.value.packs;
+    return base::ceil_div(sets_[i]->packs(), packs);
+  }
+
+  int64_t steps_of(size_t i) const {
+    const RoundSection& round = config_.rounds[i];
+    const BatchSection& batch = round.batch.value;
+    if (round.steps) return *round.steps;
+    if (round.tokens) return base::ceil_div(*round.tokens, batch.packs * batch.seq_len);
+    const double steps = round.epochs.value_or(1.0) * static_cast<double>(steps_per_epoch(i));
+    return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
+  }
+
+  // Rounds that carry the optimizer state on share the schedule of the first of them.
+  std::pair<size_t, int64_t> schedule_of(size_t i) const {
+    size_t first = i;
+    while (config_.rounds[first].optimizer_state == "carry") --first;
+    int64_t total = steps_of(first);
+    for (size_t k = first + 1;
+         k < config_.rounds.size() && config_.rounds[k].optimizer_state == "carry"; ++k) {
+      total += steps_of(k);
+    }
+    return {first, total};
+  }
+
+  // Steps of round i from where the state stands. Returns an exit code when the run ends here.
+  std::optional<base::Exit> train_round(size_t i) {
+    const RoundSection& round = config_.rounds[i];
+    const int64_t total = steps_of(i);
+    const int64_t epoch = steps_per_epoch(i);
+    const auto [schedule_round, schedule_total] = schedule_of(i);
+    const ScheduleSection& schedule = config_.rounds[schedule_round].schedule.value;
+    const OptimizerSection& optimizer = round.optimizer.value;
+    data::Loader loader(*sets_[i], {.packs_per_step = round.batch.value.packs,
+                                    .micro_packs = round.batch.value.micro_packs.value,
+                                    .rank = group_.rank(),
+                                    .size = group_.size(),
+                                    .seed = static_cast<uint64_t>(config_.run.seed) + i,
+                                    .average = average_of(config_)});
+    console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
+                  static_cast<double>(total) / static_cast<double>(epoch), sets_[i]->packs());
+    ProgressLine progress(console_, round.name, state_.round_step, total, config_.run.print_every);
+    while (state_.round_step < total) {
+      if (config_.run.max_steps > 0 && state_.step >= config_.run.max_steps) {
+        console_.line("run.max_steps = {} is reached", config_.run.max_steps);
+        return base::Exit::kDone;
+      }
+      const auto start = Clock::now();
+      const double waited_before = loader.waited_s();
+      std::vector<data::PackedBatch> batches;
+      control_.agree([&] { batches = loader.step(state_.round_step); });
+      const double factor =
+          schedule_factor(schedule, state_.step - state_.schedule_start, schedule_total);
+      StepSettings settings;
+      settings.adamw = {.lr = optimizer.lr * factor,
+                        .beta1 = optimizer.betas[0],
+                        .beta2 = optimizer.betas[1],
+                        .eps = optimizer.eps,
+                        .weight_decay = optimizer.weight_decay};
+      settings.adam_step = state_.adam_step + 1;
+      settings.clip = optimizer.clip;
+      const StepResult result = stepper_->run(batches, settings);
+      batches.clear();
+      const double seconds = seconds_since(start);
+      if (!result.updated) not_finite(round, result);
+      if (result.updated) ++state_.adam_step;
+      ++state_.step;
+      ++state_.round_step;
+
+      std::optional<EvaluationRow> row;
+      if (evaluation_due(round, epoch, total)) row = evaluator_->evaluate(*stepper_);
+      const double speed = result.totals.flops / seconds / calibration_;
+      log_step(round, result, settings.adamw.lr, seconds, loader.waited_s() - waited_before, speed,
+               row);
+      progress.show({.done = state_.round_step,
+                     .loss = result.totals.loss(),
+                     .tokens_per_s = result.totals.real_tokens / seconds,
+                     .trainable_per_s = result.totals.trainable_tokens / seconds,
+                     .calibration_share = speed});
+
+      const bool stop = control_.any_true(hooks_.stop_requested());
+      if (state_.round_step == total) {
+        state_.round_trained = true;
+        saver_->save_round(state_);
+        return stop ? stopped() : std::nullopt;
+      }
+      const bool reached = config_.run.max_steps > 0 && state_.step >= config_.run.max_steps;
+      const bool due = control_.any_true(control_.is_first() && saver_->due(state_, epoch));
+      if (stop || reached || due) saver_->save_step(state_);
+      if (stop) return stopped();
+    }
+    return std::nullopt;
+  }
+
+  std::optional<base::Exit> stopped() {
+    console_.line("stopped on request after step {}; start again to go on", state_.step);
+    return base::Exit::kRequeue;
+  }
+
+  bool evaluation_due(const RoundSection& round, int64_t epoch, int64_t total) const {
+    const Interval& every = round.evaluate.value.every;
+    if (evaluator_->empty() || state_.round_step == total) return false;
+    if (every.epoch) return state_.round_step % epoch == 0;
+    return every.steps > 0 && state_.round_step % every.steps == 0;
+  }
+
+  void not_finite(const RoundSection& round, const StepResult& result) {
+    const std::string text = fmt::format("round '{}', step {}: {}. Nothing was updated.",
+                                         round.name, state_.step + 1, result.not_finite);
+    control_.on_first([&] {
+      folder_->event({{"event", "not_finite"}, {"step", state_.step + 1}, {"text", text}});
+    });
+    ++state_.skipped;
+    if (config_.non_finite.action == "skip" && state_.skipped <= config_.non_finite.limit) {
+      console_.warn("{} Skipped ({} of at most {}).", text, state_.skipped,
+                    config_.non_finite.limit);
+      return;
+    }
+    throw base::SystemError(text +
+                            " Lower optimizer.lr, look at the data of this step, or set "
+                            "non_finite.action: skip.");
+  }
+
+  void log_step(const RoundSection& round, const StepResult& result, double lr, double seconds,
+                double waited, double speed, const std::optional<EvaluationRow>& row) {
+    if (!control_.is_first()) return;
+    const Totals& t = result.totals;
+    std::string line = fmt::format(
+        R"({{"round": "{}", "step": {}, "round_step": {}, "loss": {}, "grad_norm": {}, "lr": {}, )"
+        R"("tokens": {}, "trainable_tokens": {}, "accuracy": {:.6f}, "seconds": {:.6f}, )"
+        R"("loader_wait_seconds": {:.6f}, "tokens_per_s": {:.3f}, "flops_per_token": {:.1f}, )"
+        R"("fraction_of_calibration": {:.6f}, "updated": {})",
+        round.name, state_.step, state_.round_step, exact_number(t.loss()),
+        exact_number(result.grad_norm), exact_number(lr), static_cast<int64_t>(t.real_tokens),
+        static_cast<int64_t>(t.trainable_tokens),
+        t.trainable_tokens > 0 ? t.correct / t.trainable_tokens : 0, seconds, waited,
+        t.real_tokens / seconds, t.real_tokens > 0 ? t.flops / t.real_tokens : 0, speed,
+        result.updated);
+    if (row) line += ", \"evaluate\": " + to_json(*row).dump();
+    metrics_->append(line + "}");
+  }
+
+  // Evaluation, gate, export, ledger. False when the gate ends the run.
+  bool finish_round(size_t i) {
+    const RoundSection& round = config_.rounds[i];
+    if (!heldout_sets_.empty()) evaluate_row(round.name);
+    nlohmann::json gate_json;
+    bool go_on = true;
+    if (round.gate) {
+      const std::string previous = i == 0 ? "base" : config_.rounds[i - 1].name;
+      const auto verdict = judge(*round.gate, state_.matrix, round.name, previous);
+      gate_json = verdict.json;
+      go_on = verdict.held || round.gate->otherwise != "stop";
+      if (verdict.held) {
+        console_.line("gate holds: {}", verdict.text);
+      } else {
+        console_.warn("gate of round '{}' fails: {} ({})", round.name, verdict.text,
+                      round.gate->otherwise);
+      }
+    }
+    const std::string exported = export_round(round);
+    control_.on_first([&] { folder_->ledger(ledger_line(i, gate_json, exported)); });
+    if (i > 0) saver_->drop_optimizer(static_cast<int64_t>(i) - 1);
+    if (!go_on)
+      console_.line("the run ends here: gate.otherwise of round '{}' is stop", round.name);
+    return go_on;
+  }
+
+  std::string export_round(const RoundSection& round) {
+    if (!config_.exports.rounds) return "";
+    const std::string target = fmt::format("{}/rounds/{}/model", config_.run_folder(), round.name);
+    control_.on_first([&] {
+      // One left by an earlier start holds the same weights, or those of a round since undone.
+      std::filesystem::remove_all(target);
+      model::ExportOptions options;
+      options.target = target;
+      options.tokenizer_folder = config_.tokenizer_folder();
+      options.type = config_.exports.dtype == "bf16"   ? model::ExportType::kBf16
+                     : config_.exports.dtype == "fp16" ? model::ExportType::kFp16
+                                                       : model::ExportType::kFp32;
+      if (data_.end_of_turn >= 0) options.end_of_turn = {data_.end_of_turn};
+      model::export_hf(*model_, options);
+    });
+    console_.line("exported {}", target);
+    return target;
+  }
+
+  nlohmann::json ledger_line(size_t i, const nlohmann::json& gate, const std::string& exported) {
+    const RoundSection& round = config_.rounds[i];
+    nlohmann::json data = nlohmann::json::object();
+    for (const auto& [name, passes] : round.data) data[name] = passes;
+    const auto path = folder_->path("checkpoints/" + saver_->round_name(static_cast<int64_t>(i)));
+    const auto manifest = nlohmann::json::parse(base::read_text(path + "/MANIFEST.json"));
+    const auto* row = state_.matrix.row(round.name);
+    return {{"round", round.name},
+            {"index", i},
+            {"time", utc_now()},
+            {"steps", state_.round_step},
+            {"last_step", state_.step},
+            {"data", data},
+            {"plan_hash", sets_[i]->plan_hash()},
+            {"tokenizer_hash", sets_[i]->tokenizer_hash()},
+            {"config_hash", base::hash_hex(state_.round_configs.at(round.name))},
+            {"result_digest", manifest.value("digest", "")},
+            {"checkpoint", path},
+            {"exported", exported},
+            {"ranks", control_.size()},
+            {"version", hooks_.version},
+            {"heldout", row == nullptr ? nlohmann::json::array() : to_json(*row)},
+            {"gate", gate}};
+  }
+
+  // The last round's ledger line is there, or a gate has ended the run.
+  bool finished() {
+    std::string answer = "no";
+    control_.on_first([&] {
+      const std::string file = folder_->path("ledger.jsonl");
+      if (!state_.round_trained || !std::filesystem::exists(file)) return;
+      const auto index = static_cast<size_t>(state_.round);
+      const std::string& name = config_.rounds[index].name;
+      std::istringstream lines(base::read_text(file));
+      std::string text;
+      while (std::getline(lines, text)) {
+        const auto line = nlohmann::json::parse(text, nullptr, false);
+        if (!line.is_object() || line.value("round", "") != name) continue;
+        const auto gate = line.value("gate", nlohmann::json());
+        const bool ended =
+            gate.is_object() && !gate.value("held", true) && gate.value("otherwise", "") == "stop";
+        if (index + 1 == config_.rounds.size() || ended) {
+          answer = "yes";
+          state_.matrix.set(name, row_from_json(line.at("heldout")));
+        }
+      }
+    });
+    return control_.broadcast_text(answer) == "yes";
+  }
+
+  const Config original_;  // with `auto` as it was given
+  Config config_;
+  comm::Control& control_;
+  comm::Group& group_;
+  base::Console& console_;
+  const RunHooks& hooks_;
+
+  std::unique_ptr<RunFolder> folder_;    // on rank 0
+  std::unique_ptr<MetricsLog> metrics_;  // on rank 0
+  RunData data_;
+  std::vector<std::unique_ptr<data::PackedSet>> sets_;  // of the rounds
+  std::vector<std::unique_ptr<data::PackedSet>> heldout_sets_;
+  std::unique_ptr<model::Model> model_;
+  std::unique_ptr<Stepper> stepper_;
+  std::unique_ptr<Saver> saver_;
+  std::unique_ptr<Evaluator> evaluator_;
+  RunState state_;
+  double calibration_ = 0;
+};
+
+}  // namespace
+
+base::Exit run(const Config& config, comm::Control& control, comm::Group& group,
+               base::Console& console, const RunHooks& hooks) {
+  control.agree([&] { check_ranks(config, control.size()); });
+  control.same_on_all_ranks(base::hash_hex(resolved_yaml(config)), "the configuration");
+  control.same_on_all_ranks(hooks.version, "the program");
+  return Run(config, control, group, console, hooks).go();
+}
+
+}  // namespace rondo::train

@@ -1,0 +1,34 @@
+// A run: the rounds of a configuration, one after another, in one run folder, from wherever the
+// newest checkpoint left it.
+//
+//   round:  weights from init -> steps -> checkpoint -> held-out losses -> gate -> Hugging Face
+//           folder -> ledger line
+//
+// Everything that must survive a kill is either in a checkpoint or follows from one: after a
+// restart the same numbers come out, to the last bit on the same ranks.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/console.hpp"
+#include "base/error.hpp"
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+struct RunHooks {
+  // Whether this rank was asked to stop; looked at after every step, on any rank.
+  std::function<bool()> stop_requested = [] { return false; };
+  std::string host;     // of this rank
+  std::string version;  // of the program, for the ledger
+};
+
+// Collective over all ranks. kDone when every round is done, a gate ended the run, or run.max_steps
+// is reached; kRequeue when asked to stop (a checkpoint was saved).
+base::Exit run(const Config& config, comm::Control& control, comm::Group& group,
+               base::Console& console, const RunHooks& hooks);
+
+}  // namespace rondo::train

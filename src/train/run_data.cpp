@@ -1,0 +1,157 @@
+#include "train/run_data.hpp"
+
+#include <glob.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
+#include "data/pack.hpp"
+#include "data/tokenized.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+bool is_tokenised(const std::string& path) { return path.ends_with(".h5"); }
+
+// The files that a pattern names, sorted; a plain path stays as it is.
+std::vector<std::string> matching(const std::string& pattern) {
+  if (pattern.find_first_of("*?[") == std::string::npos) return {pattern};
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
+    for (size_t i = 0; i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);
+  }
+  ::globfree(&found);
+  if (paths.empty()) base::fail_user("{}: no file matches this pattern.", pattern);
+  return paths;
+}
+
+// Whether the text that a tokenised file was made from is still what it was.
+void check_fresh(const std::string& tokenised, const std::string& key) {
+  const auto file = storage::Hdf5File::open_read(tokenised);
+  const auto sources = nlohmann::json::parse(file.text_attribute("source_files"), nullptr, false);
+  if (!sources.is_array()) {
+    base::fail_user("{}: the attribute source_files is not a JSON list.", tokenised);
+  }
+  for (const auto& source : sources) {
+    const auto path = source.value("path", std::string());
+    const bool same = std::filesystem::exists(path) &&
+                      static_cast<int64_t>(std::filesystem::file_size(path)) ==
+                          source.value("bytes", int64_t{-1}) &&
+                      base::hash_file(path) == source.value("xxh3", std::string());
+    if (!same) {
+      base::fail_user(
+          "{}: {} has changed or gone since it was tokenised into {}. Start with launch/run (or "
+          "run "
+          "tools/prepare CONFIG), which tokenises it again.",
+          key, path, tokenised);
+    }
+  }
+}
+
+std::vector<std::string> tokenised_files(const Config& config, const std::string& source,
+                                         const char* part, const Paths& given) {
+  const std::string key = fmt::format("sources.{}.{}", source, part);
+  std::vector<std::string> files;
+  for (const auto& pattern : given.paths) {
+    for (auto& path : matching(pattern)) files.push_back(std::move(path));
+  }
+  const auto tokenised = std::ranges::count_if(files, is_tokenised);
+  if (tokenised == std::ssize(files)) return files;
+  if (tokenised > 0) {
+    base::fail_user("{}: mixes tokenised .h5 files with text. Give one kind, or two sources.", key);
+  }
+  for (const auto& path : files) {
+    if (!std::filesystem::exists(path))
+      base::fail_user("{}: {}: there is no such file.", key, path);
+  }
+  const std::string cached =
+      fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, source, part);
+  if (!std::filesystem::exists(cached)) {
+    base::fail_user(
+        "{}: {} is not tokenised yet ({} is missing). Start with launch/run, or run "
+        "tools/prepare CONFIG first.",
+        key, files.front(), cached);
+  }
+  check_fresh(cached, key);
+  return {cached};
+}
+
+data::OverLong over_long_of(const std::string& name) {
+  if (name == "drop") return data::OverLong::kDrop;
+  return name == "cut" ? data::OverLong::kCut : data::OverLong::kError;
+}
+
+data::PackRequest common_request(const Config& config, int64_t vocab, int64_t seq_len) {
+  data::PackRequest request;
+  request.seq_len = seq_len;
+  request.max_documents = config.pack.max_documents;
+  request.split_seed = static_cast<uint64_t>(config.run.seed);
+  request.vocab = vocab;
+  request.over_long = over_long_of(config.pack.over_long);
+  request.max_rejected = config.pack.max_rejected;
+  return request;
+}
+
+}  // namespace
+
+RunData plan_data(const Config& config, int64_t vocab) {
+  RunData data;
+  int64_t longest = config.batch.seq_len;
+  for (const auto& round : config.rounds) longest = std::max(longest, round.batch.value.seq_len);
+  for (size_t i = 0; i < config.rounds.size(); ++i) {
+    const RoundSection& round = config.rounds[i];
+    auto request = common_request(config, vocab, round.batch.value.seq_len);
+    request.seed = static_cast<uint64_t>(config.run.seed) + i;
+    request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
+    for (const auto& [name, passes] : round.data) {
+      const SourceSection& source = config.source(name);
+      request.sources.push_back({.name = name,
+                                 .files = tokenised_files(config, name, "train", source.train),
+                                 .passes = passes,
+                                 .heldout_split = source.heldout.split});
+    }
+    data.rounds.push_back(std::move(request));
+  }
+  for (const auto& [name, source] : config.sources) {
+    if (!source.heldout.given()) continue;
+    // One set for all rounds, so that their losses can be compared.
+    auto request = common_request(config, vocab, longest);
+    request.seed = static_cast<uint64_t>(config.run.seed);
+    request.out_folder = fmt::format("{}/heldout/{}", config.run_folder(), name);
+    const bool split = source.heldout.split > 0;
+    request.sources.push_back(
+        {.name = name,
+         .files = split ? tokenised_files(config, name, "train", source.train)
+                        : tokenised_files(config, name, "heldout", source.heldout.files),
+         .heldout_split = source.heldout.split,
+         .take_heldout = split,
+         .max_examples = config.evaluate.max_examples});
+    data.heldout.push_back({name, std::move(request)});
+  }
+  const auto& first = data.rounds.front().sources.front().files.front();
+  data.end_of_turn = data::read_tokenized_info(first).end_of_turn_id;
+  return data;
+}
+
+void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
+                   base::Console& console) {
+  std::vector<const data::PackRequest*> requests;
+  for (const auto& request : data.rounds) requests.push_back(&request);
+  for (const auto& heldout : data.heldout) requests.push_back(&heldout.request);
+  for (const data::PackRequest* request : requests) {
+    bool current = false;
+    // Rank 0 decides alone: on shared file systems ranks may see different things for a while.
+    control.on_first([&] { current = data::is_current(request->out_folder, *request); });
+    if (!control.any_true(control.is_first() && !current)) continue;
+    console.line("packing {}", request->out_folder);
+    data::pack(*request, control, group, console);
+  }
+}
+
+}  // namespace rondo::train

@@ -1,0 +1,37 @@
+// Which packed sets a run needs: one for each round's training data, one for each held-out source.
+//
+// Tokenised files of a source are those named in the configuration (.h5), or what tools/prepare
+// made of its text: <run.dir>/cache/<run.name>/<source>.train.h5 and .heldout.h5.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/console.hpp"
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+#include "data/pack_request.hpp"
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+struct HeldoutData {
+  std::string source;
+  data::PackRequest request;  // out_folder is the packed set
+};
+
+struct RunData {
+  std::vector<data::PackRequest> rounds;  // one per round of the configuration
+  std::vector<HeldoutData> heldout;       // in the order of the sources
+  int64_t end_of_turn = -1;               // of the tokenised files
+};
+
+// Called on every rank; reads attributes only. UserError when a tokenised file is missing, or was
+// made from a source file that has changed since.
+RunData plan_data(const Config& config, int64_t vocab);
+
+// Collective over all ranks. Packs what is missing or was made for another request.
+void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
+                   base::Console& console);
+
+}  // namespace rondo::train

@@ -1,0 +1,90 @@
+#include "train/run_folder.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <sstream>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "storage/publish.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+storage::LockOptions lock_options() {
+  storage::LockOptions options;
+  options.job = environment("SLURM_JOB_ID");
+  const std::string restart = environment("SLURM_RESTART_COUNT");
+  if (!restart.empty()) options.restart = std::atoll(restart.c_str());
+  return options;
+}
+
+}  // namespace
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text.data();
+}
+
+RunFolder::RunFolder(const Config& config, base::Console& console)
+    : folder_(config.run_folder()), made_here_(!std::filesystem::exists(folder_)) {
+  try {
+    storage::check_writable(folder_);
+    lock_ = storage::RunLock::take(folder_, lock_options());
+  } catch (...) {
+    std::error_code ignored;
+    if (made_here_) std::filesystem::remove_all(folder_, ignored);
+    throw;
+  }
+  if (!lock_->note().empty()) console.warn("{}", lock_->note());
+}
+
+RunFolder::~RunFolder() {
+  lock_.reset();
+  if (made_here_ && !kept_) {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+}
+
+void RunFolder::keep(const Config& config) {
+  kept_ = true;
+  base::write_text_durably(path("config.yaml"), resolved_yaml(config));
+}
+
+void RunFolder::event(nlohmann::json json) const {
+  json["time"] = utc_now();
+  base::append_line_durably(path("events.jsonl"), json.dump());
+}
+
+void RunFolder::ledger(const nlohmann::json& line) const {
+  const std::string file = path("ledger.jsonl");
+  if (std::filesystem::exists(file)) {
+    std::istringstream lines(base::read_text(file));
+    std::string text;
+    while (std::getline(lines, text)) {
+      const auto old = nlohmann::json::parse(text, nullptr, false);
+      if (old.is_object() && old.value("round", "") == line.value("round", "") &&
+          old.value("result_digest", "") == line.value("result_digest", "")) {
+        return;
+      }
+    }
+  }
+  base::append_line_durably(file, line.dump());
+}
+
+}  // namespace rondo::train

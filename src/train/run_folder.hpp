@@ -1,0 +1,41 @@
+// The run folder: made, locked and probed on rank 0; its small files.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/console.hpp"
+#include "storage/run_lock.hpp"
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+// Held on rank 0 for the whole run; a folder made by this process is removed again when the run
+// fails before keep(), so that wrong input leaves nothing behind.
+class RunFolder {
+ public:
+  // Makes and locks the folder. UserError when it cannot be written, or a running job holds it.
+  RunFolder(const Config& config, base::Console& console);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  // From now on the folder stays. Writes config.yaml.
+  void keep(const Config& config);
+  // A line of events.jsonl; the time (UTC) is added.
+  void event(nlohmann::json json) const;
+  // Adds the line of a round to ledger.jsonl unless a line with the same round and result is there.
+  void ledger(const nlohmann::json& line) const;
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+ private:
+  std::string folder_;
+  bool made_here_ = false;
+  bool kept_ = false;
+  std::optional<storage::RunLock> lock_;
+};
+
+std::string utc_now();
+
+}  // namespace rondo::train

@@ -1,0 +1,41 @@
+// Where a run stands: what a checkpoint stores besides tensors, and what a resume compares.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "train/config.hpp"
+#include "train/evaluation.hpp"
+
+namespace rondo::train {
+
+struct RunState {
+  int64_t round = 0;           // index of the round in progress, or that has just ended
+  int64_t round_step = 0;      // optimizer steps done in it
+  bool round_trained = false;  // its last step is done; evaluation and gate follow
+  int64_t step = 0;            // steps done over all rounds
+  int64_t adam_step = 0;       // updates since the optimizer state was last reset
+  int64_t schedule_start = 0;  // `step` at which the present schedule began
+  int64_t skipped = 0;         // steps that were not finite
+  bool has_optimizer = true;
+  ForgettingMatrix matrix;
+  // By round name, of the rounds begun so far: what fixes their computation, and their data.
+  std::map<std::string, std::string> round_configs;
+  std::map<std::string, std::string> plan_hashes;
+  std::map<std::string, int64_t> micro_packs;  // where the configuration said auto
+  // What readers of the checkpoint need (train/model_source.hpp).
+  std::string model_config;
+  std::string tokenizer;
+  int64_t end_of_turn = -1;
+
+  nlohmann::json to_json(const Config& config) const;
+  static RunState from_json(const nlohmann::json& json);
+};
+
+// UserError that shows the first differing line unless the rounds that `state` has begun are the
+// same in `config`. Rounds not yet begun may be changed, added or removed.
+void check_same_rounds(const RunState& state, const Config& config);
+
+}  // namespace rondo::train

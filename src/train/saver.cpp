@@ -1,0 +1,109 @@
+#include "train/saver.hpp"
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "train/model_source.hpp"
+
+namespace rondo::train {
+
+Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
+             base::Console& console)
+    : config_(config),
+      model_(model),
+      control_(control),
+      console_(console),
+      folder_(config.run_folder() + "/checkpoints"),
+      last_save_(std::chrono::steady_clock::now()) {}
+
+std::string Saver::round_name(int64_t round) const {
+  return fmt::format("round-{:02}-{}", round, config_.rounds.at(static_cast<size_t>(round)).name);
+}
+
+std::set<std::string> Saver::round_names() const {
+  std::set<std::string> names;
+  for (size_t i = 0; i < config_.rounds.size(); ++i) {
+    names.insert(round_name(static_cast<int64_t>(i)));
+  }
+  return names;
+}
+
+std::optional<checkpoint::Checkpoint> Saver::find() {
+  control_.on_first([&] { checkpoint::clean(folder_, console_); });
+  const auto verify = config_.checkpoint.verify == "full" ? checkpoint::Verify::kFull
+                                                          : checkpoint::Verify::kManifest;
+  // In the middle of a round weights alone cannot be gone on from.
+  const auto accept = [](const std::string& /*name*/, const nlohmann::json& state) {
+    return state.value("has_optimizer", false) || state.value("round_trained", false);
+  };
+  auto found = checkpoint::Checkpoint::open_newest(folder_, control_, console_, verify, accept);
+  if (found && config_.checkpoint.resume == "never") {
+    base::fail_user(
+        "checkpoint.resume is never, but {} holds {}. Use another run.name, or resume: "
+        "auto.",
+        folder_, found->name());
+  }
+  if (!found && config_.checkpoint.resume == "must") {
+    base::fail_user("checkpoint.resume is must, but {} holds no checkpoint.", folder_);
+  }
+  return found;
+}
+
+bool Saver::due(const RunState& state, int64_t steps_per_epoch) const {
+  const Interval& every = config_.checkpoint.every;
+  if (every.steps > 0) return state.step % every.steps == 0;
+  if (every.epoch) return state.round_step % steps_per_epoch == 0;
+  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - last_save_;
+  return every.seconds > 0 && since.count() >= every.seconds;
+}
+
+std::string Saver::save(const RunState& state, const std::string& name) {
+  checkpoint::SaveRequest request;
+  request.folder = folder_;
+  request.name = name;
+  request.step = state.step;
+  request.tensors = logical_tensors(model_, true);
+  request.pieces = owned_pieces(model_, true);
+  request.state = state.to_json(config_);
+  request.ranks_per_shard = static_cast<int>(config_.checkpoint.ranks_per_shard);
+  const auto start = std::chrono::steady_clock::now();
+  const auto result = checkpoint::save(request, control_);
+  last_save_ = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> seconds = last_save_ - start;
+  console_.line("saved {} ({}, {:.1f} s, digest {})", result.path, base::format_bytes(result.bytes),
+                seconds.count(), result.digest);
+  return result.digest;
+}
+
+std::string Saver::save_step(const RunState& state) {
+  const std::string digest = save(state, fmt::format("step-{:08}", state.step));
+  control_.on_first([&] {
+    checkpoint::retain(folder_, static_cast<int>(config_.checkpoint.keep), round_names(), console_);
+  });
+  return digest;
+}
+
+std::string Saver::save_round(const RunState& state) {
+  return save(state, round_name(state.round));
+}
+
+void Saver::drop_optimizer(int64_t round) {
+  const std::string name = round_name(round);
+  std::string state_text;
+  control_.on_first([&] {
+    for (const auto& listed : checkpoint::list(folder_)) {
+      if (listed.name == name && listed.damage.empty()) state_text = listed.state.dump();
+    }
+  });
+  auto state = nlohmann::json::parse(control_.broadcast_text(state_text), nullptr, false);
+  // Gone, damaged or reduced already: nothing to do.
+  if (!state.is_object() || !state.value("has_optimizer", false)) return;
+  state["has_optimizer"] = false;
+  const auto is_weight = [](const std::string& tensor) {
+    return !tensor.starts_with("optimizer/");
+  };
+  checkpoint::drop_tensors(folder_, name, is_weight, state, control_);
+}
+
+}  // namespace rondo::train
