@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <build_info.hpp>
+
 #include "comm/nccl_group.hpp"
 #include "comm/runtime.hpp"
 #include "storage/hdf5.hpp"
-#include "version.hpp"
 
 namespace rondo::app {
 
