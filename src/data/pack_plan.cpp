@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <limits>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/random.hpp"
@@ -52,42 +53,62 @@ class BitSet {
   std::vector<uint64_t> summary_;  // bit w: word w is not zero
 };
 
-// Open packs by the room they have left, last come first.
-class OpenPacks {
+// The packs of a plan under way; the open ones by the room they have left, last come first.
+class Packs {
  public:
-  explicit OpenPacks(int64_t capacity)
-      : first_(static_cast<size_t>(capacity) + 1, kNone), filled_(capacity + 1) {}
+  explicit Packs(const PackLimits& limits)
+      : limits_(limits),
+        first_(static_cast<size_t>(limits.capacity) + 1, kNone),
+        filled_(limits.capacity + 1) {}
 
-  // Takes out the fullest pack with room for `length`; sets its room. kNone: there is none.
-  int32_t take(int32_t length, int32_t& room) {
-    room = filled_.next(static_cast<size_t>(length));
-    if (room == kNone) return kNone;
-    const auto bucket = static_cast<size_t>(room);
-    const int32_t pack = first_[bucket];
-    first_[bucket] = next_[static_cast<size_t>(pack)];
-    if (first_[bucket] == kNone) filled_.erase(bucket);
-    return pack;
+  // Puts a document into the fullest open pack with room for it, or into a new one.
+  int32_t add(int32_t length) {
+    int32_t room = filled_.next(static_cast<size_t>(length));
+    int32_t index = kNone;
+    if (room == kNone) {
+      index = static_cast<int32_t>(packs_.size());
+      packs_.push_back({});
+      room = static_cast<int32_t>(limits_.capacity);
+    } else {
+      const auto bucket = static_cast<size_t>(room);
+      index = first_[bucket];
+      first_[bucket] = packs_[static_cast<size_t>(index)].next;
+      if (first_[bucket] == kNone) filled_.erase(bucket);
+    }
+    Pack& pack = packs_[static_cast<size_t>(index)];
+    ++pack.documents;
+    const bool closed = limits_.max_documents > 0 && pack.documents >= limits_.max_documents;
+    if (room > length && !closed) {
+      const auto bucket = static_cast<size_t>(room - length);
+      if (first_[bucket] == kNone) filled_.insert(bucket);
+      pack.next = first_[bucket];
+      first_[bucket] = index;
+    }
+    return index;
   }
-  int32_t make() {
-    next_.push_back(kNone);
-    return static_cast<int32_t>(next_.size()) - 1;
-  }
-  void put(int32_t pack, int32_t room) {
-    const auto bucket = static_cast<size_t>(room);
-    if (first_[bucket] == kNone) filled_.insert(bucket);
-    next_[static_cast<size_t>(pack)] = first_[bucket];
-    first_[bucket] = pack;
-  }
+  int64_t size() const { return static_cast<int64_t>(packs_.size()); }
+  int32_t documents(int64_t pack) const { return packs_[static_cast<size_t>(pack)].documents; }
 
  private:
+  // Together, since both are touched for each document and packs are many.
+  struct Pack {
+    int32_t next = kNone;  // with the same room
+    int32_t documents = 0;
+  };
+  const PackLimits limits_;
   std::vector<int32_t> first_;  // by room: a pack, or kNone
-  std::vector<int32_t> next_;   // by pack: the next one with the same room
+  std::vector<Pack> packs_;
   BitSet filled_;
 };
 
 // Document indices, longest first, by counting sort.
-std::vector<int32_t> longest_first(std::span<const int32_t> lengths, int64_t capacity) {
-  std::vector<int32_t> place(static_cast<size_t>(capacity) + 2);
+struct Sorted {
+  std::vector<int32_t> order;
+  std::vector<int32_t> ends;  // [capacity]: end in `order` of those of capacity - i tokens
+};
+
+Sorted longest_first(std::span<const int32_t> lengths, int64_t capacity) {
+  std::vector<int32_t> place(static_cast<size_t>(capacity) + 1);
   const auto slot = [&](int32_t length) { return static_cast<size_t>(capacity - length); };
   for (const int32_t length : lengths) {
     RONDO_CHECK(length >= 1 && length <= capacity, "a document of {} tokens for packs of {}",
@@ -99,7 +120,8 @@ std::vector<int32_t> longest_first(std::span<const int32_t> lengths, int64_t cap
   for (size_t i = 0; i < lengths.size(); ++i) {
     order[static_cast<size_t>(place[slot(lengths[i])]++)] = static_cast<int32_t>(i);
   }
-  return order;
+  place.pop_back();
+  return {std::move(order), std::move(place)};
 }
 
 }  // namespace
@@ -108,40 +130,29 @@ PackPlan plan_packs(std::span<const int32_t> lengths, const PackLimits& limits, 
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   RONDO_CHECK(limits.capacity >= 1 && limits.capacity < kMost - 1 && limits.max_documents >= 0);
   RONDO_CHECK(static_cast<int64_t>(lengths.size()) < kMost);
-  const std::vector<int32_t> order = longest_first(lengths, limits.capacity);
+  const Sorted sorted = longest_first(lengths, limits.capacity);
 
-  OpenPacks open(limits.capacity);
-  std::vector<int32_t> held;  // by pack: its documents
-  std::vector<int32_t> pack_of(order.size());
-  for (size_t i = 0; i < order.size(); ++i) {
-    const int32_t length = lengths[static_cast<size_t>(order[i])];
-    int32_t room = 0;
-    int32_t pack = open.take(length, room);
-    if (pack == kNone) {
-      pack = open.make();
-      held.push_back(0);
-      room = static_cast<int32_t>(limits.capacity);
-    }
-    pack_of[i] = pack;
-    const int32_t count = ++held[static_cast<size_t>(pack)];
-    const bool closed = limits.max_documents > 0 && count >= limits.max_documents;
-    if (room > length && !closed) open.put(pack, room - length);
+  Packs packs(limits);
+  std::vector<int32_t> pack_of(lengths.size());  // by place in sorted.order
+  size_t done = 0;
+  for (size_t i = 0; i < sorted.ends.size(); ++i) {
+    const auto length = static_cast<int32_t>(limits.capacity - static_cast<int64_t>(i));
+    for (; done < static_cast<size_t>(sorted.ends[i]); ++done) pack_of[done] = packs.add(length);
   }
 
-  const std::vector<int64_t> shuffled =
-      base::Random(seed, "pack order").permutation(static_cast<int64_t>(held.size()));
+  const std::vector<int64_t> shuffled = base::Random(seed, "pack order").permutation(packs.size());
   PackPlan plan;
-  plan.pack_offsets.reserve(held.size() + 1);
+  plan.pack_offsets.reserve(shuffled.size() + 1);
   plan.pack_offsets.push_back(0);
-  std::vector<int64_t> place(held.size());
+  std::vector<int64_t> place(shuffled.size());
   for (const int64_t pack : shuffled) {
     place[static_cast<size_t>(pack)] = plan.pack_offsets.back();
-    plan.pack_offsets.push_back(plan.pack_offsets.back() + held[static_cast<size_t>(pack)]);
+    plan.pack_offsets.push_back(plan.pack_offsets.back() + packs.documents(pack));
   }
-  plan.documents.resize(order.size());
-  for (size_t i = 0; i < order.size(); ++i) {
+  plan.documents.resize(lengths.size());
+  for (size_t i = 0; i < lengths.size(); ++i) {
     int64_t& at = place[static_cast<size_t>(pack_of[i])];
-    plan.documents[static_cast<size_t>(at++)] = order[i];
+    plan.documents[static_cast<size_t>(at++)] = sorted.order[i];
   }
   return plan;
 }

@@ -32,8 +32,8 @@ def arithmetic(random):
 
 
 def sorting(random):
-    """Five or six digits, in ascending or descending order."""
-    digits = random.choices(range(10), k=random.randrange(5, 7))
+    """Four or five digits, in ascending or descending order."""
+    digits = random.choices(range(10), k=random.randrange(4, 6))
     descending = random.random() < 0.5
     order = "descending" if descending else "ascending"
     key = " ".join(map(str, sorted(digits)))

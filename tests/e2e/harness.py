@@ -1,0 +1,239 @@
+"""What the end-to-end tests share: small data, a small recipe, and the program as a user starts it."""
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+ROOT = Path(os.environ["RONDO_SOURCE"])
+RONDO = os.environ["RONDO_BINARY"]
+TIMEOUT_S = 120
+VOCAB = 320  # of the tokenizer that make_texts() trains and of the model
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_CBWR": "AVX2,STRICT",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+}
+RECIPE = {
+    "run": {"name": "run", "seed": 3, "print_every": 1},
+    "model": {
+        "shape": {
+            "hidden": 32,
+            "layers": 2,
+            "heads": 4,
+            "kv_heads": 2,
+            "ffn": 64,
+            "vocab": VOCAB,
+            "max_seq": 128,
+            "tied": True,
+        }
+    },
+    "batch": {"seq_len": 64, "packs": 4, "micro_packs": 2},
+    "optimizer": {"lr": 3e-3, "betas": [0.9, 0.95]},
+    "schedule": {"kind": "cosine", "warmup": 2, "final": 0.1},
+    "evaluate": {"at_start": True, "max_examples": 0},
+}
+
+
+def merged(base, changes):
+    """A copy of `base` in which `changes` replace it key by key; None takes a key away."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def command(arguments, ranks=1, launcher=False):
+    words = [str(word) for word in arguments]
+    if launcher:
+        return [str(ROOT / "launch" / "run"), "-n", str(ranks), *words]
+    return (["mpirun", "-q", "-n", str(ranks)] if ranks > 1 else []) + [RONDO, *words]
+
+
+def rondo(*arguments, ranks=1, launcher=False, timeout=TIMEOUT_S):
+    return subprocess.run(
+        command(arguments, ranks, launcher),
+        env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def tool(name, *arguments):
+    """Runs tools/<name>; what it prints, or an error when it fails."""
+    words = [str(ROOT / "tools" / name), *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class Job:
+    """A start of the program that can be killed with everything it has started."""
+
+    def __init__(self, *arguments, ranks=1, launcher=False):
+        self.process = subprocess.Popen(
+            command(arguments, ranks, launcher),
+            env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.output = ""
+
+    def read_until(self, text, times=1):
+        """Reads output lines until `text` has come so often. False when the program ends before."""
+        for line in self.process.stdout:
+            self.output += line
+            times -= text in line
+            if times <= 0:
+                return True
+        return False
+
+    def read_for(self, seconds):
+        """Lets the program run on, at most so long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def finish(self):
+        self.output += self.process.communicate(timeout=TIMEOUT_S)[0]
+        return self.process.returncode
+
+    def kill(self):
+        """SIGKILL to the launcher and all ranks; returns when none of them is left."""
+        processes = descendants(self.process.pid)
+        handles = []
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(process))
+                os.kill(process, signal.SIGKILL)
+        for handle in handles:
+            select.select([handle], [], [], TIMEOUT_S)
+            os.close(handle)
+        return self.finish()
+
+
+def descendants(process):
+    """The process and all that it has started, itself first."""
+    found = [process]
+    for parent in found:
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, path.read_text().split())
+    return found
+
+
+def write_tokenized(path, examples, prompt=2, vocab=VOCAB, end_of_turn=1):
+    """A tokenised file of token lists; the tokens from `prompt` on are trained."""
+    lengths = [len(tokens) for tokens in examples]
+    weights = [[0] * min(prompt, n) + [1] * max(0, n - prompt) for n in lengths]
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "rondo.tokenized"
+        file.attrs["version"] = np.int64(1)
+        for name in ("tokenizer_hash", "template_hash", "settings_hash"):
+            file.attrs[name] = "0" * 32
+        file.attrs["vocab_size"] = np.int64(vocab)
+        file.attrs["end_of_turn_id"] = np.int64(end_of_turn)
+        file.attrs["source_files"] = "[]"
+        file.attrs["counts"] = "{}"
+        file["tokens"] = np.concatenate(examples).astype(np.int32)
+        file["weights"] = np.concatenate(weights).astype(np.uint8)
+        file["weight_table"] = np.array([0, 1], np.float32)
+        file["offsets"] = np.cumsum([0, *lengths]).astype(np.int64)
+        file["example_id"] = np.arange(1, 1 + len(examples)).astype(np.uint64)
+        file["prompt_length"] = np.array([min(prompt, n) for n in lengths], np.int64)
+    return path
+
+
+def counting(seed, examples=60):
+    """Token lists that a model can learn: each counts up from a random start."""
+    random = np.random.default_rng(seed)
+    starts = random.integers(2, VOCAB - 40, examples)
+    lengths = random.integers(6, 30, examples)
+    return [np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)]
+
+
+def make_texts(folder, train=120, heldout=12):
+    """JSONL tasks of four families and a tokenizer trained on them, in folder/texts."""
+    texts = Path(folder) / "texts"
+    tool("make_tasks", "--out", texts, "--train", train, "--heldout", heldout)
+    tool(
+        "train_tokenizer",
+        *("--input", texts / "*.train.jsonl", "--out", texts / "tokenizer"),
+        *("--vocab", VOCAB, "--digits"),
+    )
+    return texts
+
+
+def json_lines(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def tree(folder):
+    """Names and contents of all files under a folder, for `nothing was written`."""
+    return {
+        str(path.relative_to(folder)): digest(path)
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+class RunTest(unittest.TestCase):
+    """A test with a scratch folder, in which recipes and their runs live."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="rondo-e2e-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def recipe(self, name="run", **changes):
+        """Writes a configuration of RECIPE with changes; its path. JSON is YAML too."""
+        config = merged(RECIPE, {"run": {"name": name, "dir": str(self.folder / "runs")}})
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(merged(config, changes), indent=1))
+        return path
+
+    def run_folder(self, name="run"):
+        return self.folder / "runs" / name
+
+    def metrics(self, name="run"):
+        return json_lines(self.run_folder(name) / "metrics.jsonl")
+
+    def ledger(self, name="run"):
+        return json_lines(self.run_folder(name) / "ledger.jsonl")
+
+    def train(self, config, *overrides, ranks=1, launcher=False, expect=0):
+        done = rondo("train", config, *overrides, ranks=ranks, launcher=launcher)
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+        return done

@@ -1,0 +1,95 @@
+#include "train/step.hpp"
+
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "support/temp_folder.hpp"
+#include "train/step_laws.hpp"
+
+namespace rondo::train {
+namespace {
+
+class StepOnRanks : public testing::TestWithParam<int> {};
+
+TEST_P(StepOnRanks, RanksAndMicroBatchesDoNotMatter) {
+  on_ranks(GetParam(), check_ranks_do_not_matter);
+}
+TEST_P(StepOnRanks, ABatchOfZeroWeightChangesNothing) { on_ranks(GetParam(), check_zero_weight); }
+TEST_P(StepOnRanks, InitialWeightsAreTheSame) { on_ranks(GetParam(), check_initial_weights); }
+TEST_P(StepOnRanks, PackingDoesNotMatter) { on_ranks(GetParam(), check_packing_does_not_matter); }
+TEST_P(StepOnRanks, EveryRankHoldsTheSameWeights) { on_ranks(GetParam(), check_replicas_agree); }
+TEST_P(StepOnRanks, WhatIsNotFiniteIsNotApplied) { on_ranks(GetParam(), check_not_finite); }
+TEST_P(StepOnRanks, AResumedRunIsTheUninterruptedOne) {
+  const test::TempFolder folder;
+  on_ranks(GetParam(), [&](comm::Group& group, comm::Control& control) {
+    check_resume(group, control, folder.path());
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, StepOnRanks, testing::Values(1, 2, 3, 4));
+
+TEST(Resharding, WeightsAndMomentsSavedByTwoRanksAreTheSameOnAnyNumber) {
+  const test::TempFolder folder;
+  std::string digest;
+  std::vector<at::Tensor> weights;
+  on_ranks(2, [&](comm::Group& group, comm::Control& control) {
+    const auto model = new_model(group, 5);
+    Stepper stepper(*model, group, control);
+    stepper.run(share_of(ragged_packs(1), group, 3), settings_of(1));
+    const auto saved = save_model(*model, folder.path(), "two", control);
+    if (group.rank() == 0) {
+      digest = saved.digest;
+      weights = weights_of(*model);
+    }
+  });
+  for (const int size : {1, 3, 4}) {
+    on_ranks(size, [&](comm::Group& group, comm::Control& control) {
+      const auto model = new_model(group, 99);
+      restore(checkpoint::Checkpoint::open(folder / "two", control, checkpoint::Verify::kFull),
+              *model, true);
+      EXPECT_TRUE(same_bits(weights_of(*model), weights));
+      const auto again =
+          save_model(*model, folder.path(), "again-" + std::to_string(size), control);
+      EXPECT_EQ(again.digest, digest);
+    });
+    Alone alone;
+    const auto two =
+        checkpoint::Checkpoint::open(folder / "two", alone.control, checkpoint::Verify::kFull);
+    const auto other = checkpoint::Checkpoint::open(folder / ("again-" + std::to_string(size)),
+                                                    alone.control, checkpoint::Verify::kFull);
+    ASSERT_EQ(two.tensors().size(), other.tensors().size());
+    for (const auto& tensor : two.tensors()) {
+      EXPECT_EQ(two.read_all(tensor.name), other.read_all(tensor.name)) << tensor.name;
+    }
+  }
+}
+
+TEST(Step, ClippingScalesTheUpdateAndReportsTheNormBefore) {
+  Alone alone;
+  const auto packs = ragged_packs(2);
+  // One update of plain AdamW without momentum in the way: eps far above the gradient makes it
+  // proportional to the gradient, and so to the clip.
+  const auto change = [&](double clip, double& norm) {
+    const auto model = new_model(*alone.group, 5);
+    Stepper stepper(*model, *alone.group, alone.control);
+    const at::Tensor before = model->unit(1).weight(1).clone();
+    StepSettings settings = settings_of(1);
+    settings.adamw = {.lr = 1e4, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e4, .weight_decay = 0};
+    settings.clip = clip;
+    norm = stepper.run({batch_of(packs, 0, packs.size())}, settings).grad_norm;
+    return at::Tensor(model->unit(1).weight(1) - before);
+  };
+  double norm = 0;
+  double clipped_norm = 0;
+  const at::Tensor whole = change(0, norm);
+  const at::Tensor clipped = change(norm / 4, clipped_norm);
+  EXPECT_EQ(norm, clipped_norm);
+  EXPECT_GT(norm, 0);
+  EXPECT_LT(test::relative_error(clipped * 4, whole), 1e-3);
+  const at::Tensor above = change(norm * 1.01, clipped_norm);
+  EXPECT_TRUE(at::equal(above, whole));
+}
+
+}  // namespace
+}  // namespace rondo::train
