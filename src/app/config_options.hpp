@@ -5,16 +5,33 @@
 #include <string>
 #include <vector>
 
+#include "comm/control.hpp"
+#include "train/config.hpp"
+
 namespace rondo::app {
 
 struct ConfigOptions {
   std::string config;
   std::vector<std::string> overrides;
+  int check_ranks = 0;  // above 0: only check the configuration for so many ranks
 
   void declare(CLI::App& parser) {
     parser.add_option("config", config, "Configuration file (YAML; see docs/configuration.md)")
         ->required();
     parser.add_option("overrides", overrides, "section.key=value, over the file");
+    parser.add_option("--check", check_ranks,
+                      "only check the configuration for this many ranks, and write nothing");
+  }
+
+  // Collective over all ranks. The configuration, checked for the ranks that are there, or for
+  // those of --check.
+  train::Config read(comm::Control& control) const {
+    train::Config read;
+    control.agree([&] {
+      read = train::read_config(config, overrides);
+      train::check_ranks(read, check_ranks > 0 ? check_ranks : control.size());
+    });
+    return read;
   }
 };
 

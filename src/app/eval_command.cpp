@@ -39,8 +39,8 @@ std::string model_path(const EvalOptions& options, const train::Config& config,
 
 base::Exit run(const EvalOptions& options, Context& context) {
   auto& control = context.control;
-  train::Config config;
-  control.agree([&] { config = train::read_config(options.config, options.overrides); });
+  const train::Config config = options.read(control);
+  if (options.check_ranks > 0) return base::Exit::kDone;
   const std::string path = model_path(options, config, control);
   const model::Shape shape = train::read_shape(path, control);
   train::RunData data;

@@ -15,8 +15,8 @@ namespace {
 
 base::Exit run(const ConfigOptions& options, Context& context) {
   auto& control = context.control;
-  train::Config config;
-  control.agree([&] { config = train::read_config(options.config, options.overrides); });
+  const train::Config config = options.read(control);
+  if (options.check_ranks > 0) return base::Exit::kDone;
   const int64_t vocab = config.model.from ? train::read_shape(*config.model.from, control).vocab
                                           : config.model.shape->vocab;
   std::unique_ptr<train::RunFolder> folder;

@@ -15,9 +15,8 @@ Command train_command() {
           [options](CLI::App& parser) { options->declare(parser); },
           [options](Context& context) {
             install_stop_signals();
-            train::Config config;
-            context.control.agree(
-                [&] { config = train::read_config(options->config, options->overrides); });
+            const train::Config config = options->read(context.control);
+            if (options->check_ranks > 0) return base::Exit::kDone;
             const auto group = context.runtime.make_group();
             return train::run(config, context.control, *group, context.console,
                               {.stop_requested = stop_requested,

@@ -103,6 +103,20 @@ Examples repeat(const PackRequest& request, const PackSource& source, const Exam
   return result;
 }
 
+Documents shuffled(const Documents& documents, uint64_t seed) {
+  Documents result;
+  result.example.reserve(documents.example.size());
+  result.length.reserve(documents.example.size());
+  result.source.reserve(documents.example.size());
+  for (const int64_t i : base::Random(seed, "document order").permutation(documents.size())) {
+    const auto from = static_cast<size_t>(i);
+    result.example.push_back(documents.example[from]);
+    result.length.push_back(documents.length[from]);
+    result.source.push_back(documents.source[from]);
+  }
+  return result;
+}
+
 }  // namespace
 
 Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
@@ -132,7 +146,7 @@ Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
     account.repeats = std::max<int64_t>(0, account.documents - distinct);
     report.sources.push_back(account);
   }
-  return documents;
+  return shuffled(documents, request.seed);
 }
 
 }  // namespace rondo::data

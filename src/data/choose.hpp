@@ -16,7 +16,8 @@
 
 namespace rondo::data {
 
-// Documents in order of source; within a source pass by pass.
+// Documents in a seeded order: the plan takes documents of equal length as they come, so that packs
+// mix sources and passes.
 struct Documents {
   std::vector<int64_t> example;  // number in PackInputs
   std::vector<int32_t> length;   // tokens, at most seq_len

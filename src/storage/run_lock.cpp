@@ -36,14 +36,17 @@ std::string first_line(const std::string& path) {
 }
 
 // Field 22 of /proc/PID/stat (proc(5)): start in clock ticks after boot; -1 when there is no such
-// process. Fields are counted behind the command's closing parenthesis, which may hold blanks.
+// process, or only what is left of one that has ended until its parent asks (a zombie). Fields are
+// counted behind the command's closing parenthesis, which may hold blanks.
 int64_t process_start(int64_t process) {
   const std::string line = first_line(fmt::format("/proc/{}/stat", process));
   const size_t end = line.rfind(')');
   if (end == std::string::npos) return -1;
   std::istringstream rest(line.substr(end + 1));
   std::string field;
-  for (int i = 3; i <= 22; ++i) rest >> field;
+  rest >> field;
+  if (field == "Z" || field == "X") return -1;
+  for (int i = 4; i <= 22; ++i) rest >> field;
   return field.empty() ? -1 : std::stoll(field);
 }
 

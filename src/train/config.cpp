@@ -13,14 +13,22 @@ namespace rondo::train {
 
 namespace {
 
+// Names of sources and rounds become folders, and keys of files that others read.
+bool is_plain_name(const std::string& name) {
+  constexpr const char* kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+  return !name.empty() && !name.starts_with('.') &&
+         name.find_first_not_of(kPlain) == std::string::npos;
+}
+
 // What fields alone cannot say: names that must exist, choices that exclude each other.
 void check_sources(const Config& config, base::Problems& problems) {
   for (const auto& [name, source] : config.sources) {
     const auto say = [&](const std::string& text) {
       problems.add(fmt::format("{}: sources.{}: {}", source.place, name, text));
     };
-    if (name.find_first_of("/ ") != std::string::npos || name.starts_with('.')) {
-      say("a source's name becomes a folder's: use letters, digits, '-' and '_'.");
+    if (!is_plain_name(name)) {
+      say("a source's name becomes a folder's: use letters, digits, '-', '_' and '.'.");
     }
     if (source.train.paths.empty() && !source.heldout.given()) {
       say("has neither `train` nor `heldout`; give one of them.");
@@ -36,8 +44,11 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
   const auto say = [&](const std::string& text) {
     problems.add(fmt::format("{}: rounds[{}] ({}): {}", round.place, i, round.name, text));
   };
-  if (round.name.find_first_of("/ ") != std::string::npos || round.name.starts_with('.')) {
-    say("a round's name becomes a folder's: use letters, digits, '-' and '_'.");
+  if (!is_plain_name(round.name)) {
+    say("a round's name becomes a folder's: use letters, digits, '-', '_' and '.'.");
+  }
+  if (round.name == "base") {
+    say("'base' is the base model's row in the table of held-out losses; use another name.");
   }
   if (round.data.empty()) say("has no `data`; name at least one source, as `data: {NAME: 1.0}`.");
   for (const auto& [name, passes] : round.data) {
@@ -67,6 +78,9 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
     say("`optimizer_state: carry` needs `init: previous`: moments belong to the weights.");
   }
   if (round.optimizer.value.betas.size() != 2) say("optimizer.betas must be two numbers.");
+  if (round.evaluate.value.every.seconds > 0) {
+    say("evaluate.every: durations are for checkpoint.every; give steps, epoch or never.");
+  }
   if (round.gate) {
     const std::string& on = round.gate->on;
     bool found = false;
@@ -156,14 +170,16 @@ void check_ranks(const Config& config, int ranks) {
     const BatchSection& batch = config.rounds[i].batch.value;
     const int64_t micro = batch.micro_packs.automatic() ? 1 : batch.micro_packs.value;
     if (batch.packs % (ranks * micro) == 0) continue;
+    const int64_t quantum = ranks * micro;
+    const int64_t below = batch.packs / quantum * quantum;
+    const std::string choices =
+        below > 0 ? fmt::format("{} or {}", below, below + quantum) : fmt::format("{}", quantum);
     problems.add(fmt::format(
         "{}: rounds[{}] ({}): batch.packs = {} does not divide over {} ranks with micro_packs = {} "
-        "({} / ({} * {}) = {:.3f} micro-batches per rank). Use packs = {} or {}, another "
-        "micro_packs, or another number of ranks.",
+        "({} / ({} * {}) = {:.3f} micro-batches per rank). Use packs = {}, another micro_packs, or "
+        "another number of ranks.",
         config.rounds[i].place, i, config.rounds[i].name, batch.packs, ranks, micro, batch.packs,
-        ranks, micro, static_cast<double>(batch.packs) / static_cast<double>(ranks * micro),
-        std::max(int64_t{1}, batch.packs / (ranks * micro)) * ranks * micro,
-        (batch.packs / (ranks * micro) + 1) * ranks * micro));
+        ranks, micro, static_cast<double>(batch.packs) / static_cast<double>(quantum), choices));
   }
   problems.throw_if_any();
 }
@@ -188,9 +204,23 @@ std::string round_yaml(Config config, size_t i) {
   own.gate.reset();
   own.evaluate.value = EvaluateSection{};
   writer.write("round", own);
-  for (const auto& [name, passes] : round.data) {
-    SourceSection source = config.source(name);
-    writer.write("source." + name, source);
+  const auto write_sources = [&](const RoundSection& of) {
+    for (const auto& [name, passes] : of.data) {
+      SourceSection source = config.source(name);
+      writer.write("source." + name, source);
+    }
+  };
+  write_sources(round);
+  // Rounds that carry on from this one share its schedule: their lengths count.
+  for (size_t k = i + 1; k < config.rounds.size() && config.rounds[k].optimizer_state == "carry";
+       ++k) {
+    RoundSection later = config.rounds[k];
+    later.gate.reset();
+    later.evaluate.value = EvaluateSection{};
+    later.optimizer.value = OptimizerSection{};
+    later.schedule.value = ScheduleSection{};
+    writer.write("carried", later);
+    write_sources(later);
   }
   return writer.text();
 }

@@ -189,8 +189,8 @@ template <class V>
 void describe(V& v, EvaluateSection& c) {
   v("at_start", c.at_start, {.meaning = "Evaluate every held-out set before the first step."});
   v("every", c.every,
-    {.meaning = "How often every held-out set is evaluated inside a round. The end of a round "
-                "always is."});
+    {.meaning = "How often every held-out set is evaluated inside a round: steps, epoch or "
+                "never. The end of a round always is."});
   v("max_examples", c.max_examples,
     {.meaning = "Examples of each held-out set, chosen by seed; 0: all.", .minimum = 0});
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/error.hpp"
 #include "data/loader.hpp"
@@ -16,6 +18,11 @@ const HeldoutScore* find(const EvaluationRow& row, const std::string& source) {
     if (name == source) return &score;
   }
   return nullptr;
+}
+
+// JSON has no word for NaN: it is written as null.
+double number_or_nan(const nlohmann::json& json) {
+  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
 }
 
 }  // namespace
@@ -33,7 +40,7 @@ EvaluationRow row_from_json(const nlohmann::json& json) {
   for (const auto& entry : json) {
     row.emplace_back(
         entry.at("source").get<std::string>(),
-        HeldoutScore{entry.at("loss").get<double>(), entry.at("accuracy").get<double>()});
+        HeldoutScore{number_or_nan(entry.at("loss")), number_or_nan(entry.at("accuracy"))});
   }
   return row;
 }
@@ -78,7 +85,8 @@ std::optional<double> ForgettingMatrix::best_loss_before(const std::string& row,
   for (const auto& [name, scores] : rows_) {
     if (name == row) break;
     const HeldoutScore* score = find(scores, source);
-    if (score != nullptr && (!best || score->loss < *best)) best = score->loss;
+    if (score == nullptr) continue;
+    if (!best || std::isnan(*best) || score->loss < *best) best = score->loss;
   }
   return best;
 }
@@ -126,9 +134,16 @@ GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const
     reference = matrix.best_loss_before(round, gate.on);
   } else {
     const EvaluationRow* row = matrix.row(gate.relative_to == "base" ? "base" : previous);
-    if (row != nullptr) reference = find(*row, gate.on)->loss;
+    const HeldoutScore* then = row == nullptr ? nullptr : find(*row, gate.on);
+    if (then != nullptr) reference = then->loss;
   }
-  RONDO_CHECK(reference.has_value(), "gate on {} without a reference", gate.on);
+  if (!reference) {
+    base::fail_user(
+        "gate of round '{}': there is no earlier held-out loss on '{}' to compare with "
+        "(relative_to: "
+        "{}). Was the source added later? Take the gate out of this round and start again.",
+        round, gate.on, gate.relative_to);
+  }
   const double increase = now->loss - *reference;
   GateVerdict verdict;
   verdict.held = increase <= gate.max_loss_increase;  // false for a loss that is not a number

@@ -62,7 +62,8 @@ class ForgettingMatrix {
   base::Named<EvaluationRow> rows_;
 };
 
-// Verdict on a round's gate. `previous` names the row before the round's ("base" for the first).
+// Verdict on a round's gate. `previous` names the row before the round's ("base" for the first). A
+// loss that is not a number fails it. UserError when there is no earlier loss to compare with.
 struct GateVerdict {
   bool held = true;
   std::string text;  // figures in words

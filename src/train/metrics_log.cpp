@@ -20,8 +20,10 @@ std::string kept_lines(const std::string& text, int64_t last_step) {
     const std::string line = text.substr(begin, end - begin);
     begin = end + 1;
     const auto object = nlohmann::json::parse(line, nullptr, false);
-    if (object.is_discarded() || !object.is_object() || !object.contains("step")) continue;
-    if (object["step"].get<int64_t>() <= last_step) kept += line + "\n";
+    if (!object.is_object()) continue;
+    const auto step = object.find("step");
+    if (step == object.end() || !step->is_number_integer()) continue;
+    if (step->get<int64_t>() <= last_step) kept += line + "\n";
   }
   return kept;
 }

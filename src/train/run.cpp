@@ -1,15 +1,14 @@
 #include "train/run.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <sstream>
 
-#include "base/file.hpp"
 #include "base/hash.hpp"
 #include "data/loader.hpp"
 #include "data/packed_set.hpp"
@@ -440,24 +439,26 @@ class Run {
 
   nlohmann::json ledger_line(size_t i, const nlohmann::json& gate, const std::string& exported) {
     const RoundSection& round = config_.rounds[i];
+    const std::string path =
+        folder_->path("checkpoints/" + saver_->round_name(static_cast<int64_t>(i)));
     nlohmann::json data = nlohmann::json::object();
     for (const auto& [name, passes] : round.data) data[name] = passes;
-    const auto path = folder_->path("checkpoints/" + saver_->round_name(static_cast<int64_t>(i)));
-    const auto manifest = nlohmann::json::parse(base::read_text(path + "/MANIFEST.json"));
     const auto* row = state_.matrix.row(round.name);
     return {{"round", round.name},
             {"index", i},
             {"time", utc_now()},
+            {"base", config_.model.from.value_or("shape")},
             {"steps", state_.round_step},
             {"last_step", state_.step},
             {"data", data},
             {"plan_hash", sets_[i]->plan_hash()},
             {"tokenizer_hash", sets_[i]->tokenizer_hash()},
             {"config_hash", base::hash_hex(state_.round_configs.at(round.name))},
-            {"result_digest", manifest.value("digest", "")},
+            {"result_digest", stored_digest(path)},
             {"checkpoint", path},
             {"exported", exported},
             {"ranks", control_.size()},
+            {"threads_per_rank", at::get_num_threads()},
             {"version", hooks_.version},
             {"heldout", row == nullptr ? nlohmann::json::array() : to_json(*row)},
             {"gate", gate}};
@@ -465,27 +466,17 @@ class Run {
 
   // The last round's ledger line is there, or a gate has ended the run.
   bool finished() {
-    std::string answer = "no";
+    if (!state_.round_trained) return false;
+    const auto index = static_cast<size_t>(state_.round);
+    std::string text;
     control_.on_first([&] {
-      const std::string file = folder_->path("ledger.jsonl");
-      if (!state_.round_trained || !std::filesystem::exists(file)) return;
-      const auto index = static_cast<size_t>(state_.round);
-      const std::string& name = config_.rounds[index].name;
-      std::istringstream lines(base::read_text(file));
-      std::string text;
-      while (std::getline(lines, text)) {
-        const auto line = nlohmann::json::parse(text, nullptr, false);
-        if (!line.is_object() || line.value("round", "") != name) continue;
-        const auto gate = line.value("gate", nlohmann::json());
-        const bool ended =
-            gate.is_object() && !gate.value("held", true) && gate.value("otherwise", "") == "stop";
-        if (index + 1 == config_.rounds.size() || ended) {
-          answer = "yes";
-          state_.matrix.set(name, row_from_json(line.at("heldout")));
-        }
-      }
+      if (const auto line = folder_->ledger_line(config_.rounds[index].name)) text = line->dump();
     });
-    return control_.broadcast_text(answer) == "yes";
+    text = control_.broadcast_text(text);
+    if (text.empty()) return false;
+    const auto line = nlohmann::json::parse(text);
+    state_.matrix.set(config_.rounds[index].name, row_from_json(line.at("heldout")));
+    return index + 1 == config_.rounds.size() || ended_by_gate(line);
   }
 
   const Config original_;  // with `auto` as it was given

@@ -10,6 +10,7 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "data/pack.hpp"
+#include "data/packed_format.hpp"
 #include "data/tokenized.hpp"
 
 namespace rondo::train {
@@ -82,6 +83,18 @@ std::vector<std::string> tokenised_files(const Config& config, const std::string
   return {cached};
 }
 
+// Found missing here, not by the export at the end of a round.
+void check_tokenizer(const Config& config) {
+  if (!config.tokenizer) return;
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"}) {
+    if (std::filesystem::exists(std::filesystem::path(*config.tokenizer) / name)) return;
+  }
+  base::fail_user(
+      "{}: tokenizer: {} is not a folder with a tokenizer in it (such as tokenizer.json). "
+      "tools/train_tokenizer makes one.",
+      config.place, *config.tokenizer);
+}
+
 data::OverLong over_long_of(const std::string& name) {
   if (name == "drop") return data::OverLong::kDrop;
   return name == "cut" ? data::OverLong::kCut : data::OverLong::kError;
@@ -101,6 +114,7 @@ data::PackRequest common_request(const Config& config, int64_t vocab, int64_t se
 }  // namespace
 
 RunData plan_data(const Config& config, int64_t vocab) {
+  check_tokenizer(config);
   RunData data;
   int64_t longest = config.batch.seq_len;
   for (const auto& round : config.rounds) longest = std::max(longest, round.batch.value.seq_len);
@@ -137,6 +151,18 @@ RunData plan_data(const Config& config, int64_t vocab) {
   const auto& first = data.rounds.front().sources.front().files.front();
   data.end_of_turn = data::read_tokenized_info(first).end_of_turn_id;
   return data;
+}
+
+void check_same_data(const data::PackRequest& request, const std::string& place,
+                     const std::string& round) {
+  const std::string path = request.out_folder + "/" + data::kPlanFile;
+  if (!std::filesystem::exists(path)) return;
+  const auto plan = nlohmann::json::parse(base::read_text(path), nullptr, false);
+  if (!plan.is_object() || plan.value("request_hash", "") == data::request_hash(request)) return;
+  base::fail_user(
+      "{}: round '{}' was begun on other data: {} was not made from what its sources hold now. Put "
+      "the data back, or use another run.name.",
+      place, round, request.out_folder);
 }
 
 void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,

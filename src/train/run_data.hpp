@@ -27,8 +27,13 @@ struct RunData {
 };
 
 // Called on every rank; reads attributes only. UserError when a tokenised file is missing, or was
-// made from a source file that has changed since.
+// made from a source file that has changed since, or `tokenizer` names no tokenizer.
 RunData plan_data(const Config& config, int64_t vocab);
+
+// UserError when the packed set of a round that was begun is there, but was made for another
+// request: packing again would put other examples into the rest of the round.
+void check_same_data(const data::PackRequest& request, const std::string& place,
+                     const std::string& round);
 
 // Collective over all ranks. Packs what is missing or was made for another request.
 void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,

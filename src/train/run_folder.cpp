@@ -72,19 +72,32 @@ void RunFolder::event(nlohmann::json json) const {
 }
 
 void RunFolder::ledger(const nlohmann::json& line) const {
-  const std::string file = path("ledger.jsonl");
-  if (std::filesystem::exists(file)) {
-    std::istringstream lines(base::read_text(file));
-    std::string text;
-    while (std::getline(lines, text)) {
-      const auto old = nlohmann::json::parse(text, nullptr, false);
-      if (old.is_object() && old.value("round", "") == line.value("round", "") &&
-          old.value("result_digest", "") == line.value("result_digest", "")) {
-        return;
-      }
-    }
+  const auto old = ledger_line(line.at("round").get<std::string>());
+  if (old && old->value("result_digest", "") == line.value("result_digest", "")) return;
+  base::append_line_durably(path("ledger.jsonl"), line.dump());
+}
+
+std::optional<nlohmann::json> RunFolder::ledger_line(const std::string& round) const {
+  std::optional<nlohmann::json> last;
+  if (!std::filesystem::exists(path("ledger.jsonl"))) return last;
+  std::istringstream lines(base::read_text(path("ledger.jsonl")));
+  std::string text;
+  while (std::getline(lines, text)) {
+    // A line that a kill cut short is not one.
+    auto line = nlohmann::json::parse(text, nullptr, false);
+    if (line.is_object() && line.value("round", "") == round) last = std::move(line);
   }
-  base::append_line_durably(file, line.dump());
+  return last;
+}
+
+bool ended_by_gate(const nlohmann::json& ledger_line) {
+  const auto gate = ledger_line.value("gate", nlohmann::json());
+  return gate.is_object() && !gate.value("held", true) && gate.value("otherwise", "") == "stop";
+}
+
+std::string stored_digest(const std::string& checkpoint) {
+  const auto manifest = nlohmann::json::parse(base::read_text(checkpoint + "/MANIFEST.json"));
+  return manifest.value("digest", "");
 }
 
 }  // namespace rondo::train

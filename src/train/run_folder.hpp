@@ -27,6 +27,8 @@ class RunFolder {
   void event(nlohmann::json json) const;
   // Adds the line of a round to ledger.jsonl unless a line with the same round and result is there.
   void ledger(const nlohmann::json& line) const;
+  // The last line of a round in ledger.jsonl, if there is one.
+  std::optional<nlohmann::json> ledger_line(const std::string& round) const;
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
 
  private:
@@ -37,5 +39,9 @@ class RunFolder {
 };
 
 std::string utc_now();
+// Whether a ledger line says that its round's gate ended the run.
+bool ended_by_gate(const nlohmann::json& ledger_line);
+// Digest of the tensors of a checkpoint, as its manifest says.
+std::string stored_digest(const std::string& checkpoint);
 
 }  // namespace rondo::train

@@ -35,7 +35,8 @@ struct RunState {
 };
 
 // UserError that shows the first differing line unless the rounds that `state` has begun are the
-// same in `config`. Rounds not yet begun may be changed, added or removed.
+// same in `config`. Rounds not yet begun may be changed, added or removed, unless they share the
+// schedule of one that has begun (optimizer_state: carry).
 void check_same_rounds(const RunState& state, const Config& config);
 
 }  // namespace rondo::train

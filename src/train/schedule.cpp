@@ -8,10 +8,18 @@
 
 namespace rondo::train {
 
+namespace {
+
+// A share of the steps, rounded up; 0.07 of 100 is 7, although the product in binary is above it.
+int64_t share_of(double share, int64_t total) {
+  return static_cast<int64_t>(std::ceil(share * static_cast<double>(total) - 1e-9));
+}
+
+}  // namespace
+
 int64_t warmup_steps(const ScheduleSection& schedule, int64_t total) {
-  const double steps = schedule.warmup < 1 ? std::ceil(schedule.warmup * static_cast<double>(total))
-                                           : schedule.warmup;
-  return std::min(total, static_cast<int64_t>(steps));
+  if (schedule.warmup < 1) return share_of(schedule.warmup, total);
+  return std::min(total, static_cast<int64_t>(std::ceil(schedule.warmup)));
 }
 
 double schedule_factor(const ScheduleSection& schedule, int64_t step, int64_t total) {
@@ -23,8 +31,7 @@ double schedule_factor(const ScheduleSection& schedule, int64_t step, int64_t to
   // Where the fall begins (value 1) and how far along it this step is; the last step is at 1.
   int64_t begin = warmup;
   if (schedule.kind == "wsd") {
-    const auto decay = static_cast<int64_t>(std::ceil(schedule.decay * static_cast<double>(total)));
-    begin = std::max(warmup, total - decay);
+    begin = std::max(warmup, total - share_of(schedule.decay, total));
     if (step < begin) return 1;
   }
   const int64_t steps = total - begin;

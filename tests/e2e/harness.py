@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: small data, a small recipe, and the program as a user starts it."""
+"""What the end-to-end tests share: small data, a small recipe, the program as a user starts it."""
 
 import contextlib
 import copy
@@ -129,9 +129,8 @@ class Job:
 
     def kill(self):
         """SIGKILL to the launcher and all ranks; returns when none of them is left."""
-        processes = descendants(self.process.pid)
         handles = []
-        for process in processes:
+        for process in stopped_descendants(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 handles.append(os.pidfd_open(process))
                 os.kill(process, signal.SIGKILL)
@@ -141,10 +140,12 @@ class Job:
         return self.finish()
 
 
-def descendants(process):
-    """The process and all that it has started, itself first."""
+def stopped_descendants(process):
+    """The process and all that it has started, each stopped so that it starts no more."""
     found = [process]
     for parent in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGSTOP)
         for path in Path(f"/proc/{parent}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 found += map(int, path.read_text().split())

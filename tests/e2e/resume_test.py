@@ -34,9 +34,7 @@ class ResumeTest(harness.RunTest):
                 out = cls.shared / f"{family}.{part}.h5"
                 source = cls.texts / f"{family}.{part}.jsonl"
                 tokenizer = cls.texts / "tokenizer"
-                harness.tool(
-                    "tokenize", "--input", source, "--tokenizer", tokenizer, "--out", out
-                )
+                harness.tool("tokenize", "--input", source, "--tokenizer", tokenizer, "--out", out)
                 cls.tokenized[family, part] = str(out)
 
     def two_rounds(self, name, files, optimizer_state="reset"):
@@ -101,16 +99,18 @@ class ResumeTest(harness.RunTest):
                 job.read_for(count)
             else:
                 job.read_until(word, count)
-            ended_early += job.kill() == 0
+            code = job.kill()
+            self.assertIn(code, (0, -signal.SIGKILL), job.output)
+            ended_early += code == 0
         self.assertLess(ended_early, len(moments), f"no kill hit the run (seed {seed})")
         done = harness.rondo("train", config, **how)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def expect_kills_leave_no_trace(self, make, seed, **how):
         choose = random.Random(seed)
-        moments = [("loss", choose.randint(1, 12)) for _ in range(3)]
+        moments = [("loss", choose.randint(1, 12)) for _ in range(2)]
         moments += [("saved", choose.randint(1, 3)), ("held-out loss", 1)]
-        moments += [("seconds", choose.uniform(0.2, 2.5)) for _ in range(2)]
+        moments += [("seconds", choose.uniform(0.2, 2.5))]
         choose.shuffle(moments)
         straight = harness.rondo("train", make("straight"), **how)
         self.assertEqual(straight.returncode, 0, straight.stdout + straight.stderr)
@@ -145,9 +145,7 @@ class Killed(ResumeTest):
                 (self.folder / f"{part}.jsonl").write_text(text, encoding="utf-8")
             tokenizer = self.folder / "tokenizer"
             source = self.folder / "train.jsonl"
-            harness.tool(
-                "train_tokenizer", "--input", source, "--out", tokenizer, "--vocab", 1024
-            )
+            harness.tool("train_tokenizer", "--input", source, "--out", tokenizer, "--vocab", 1024)
 
             def gsm8k(name):
                 return self.recipe(

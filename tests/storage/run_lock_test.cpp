@@ -82,6 +82,20 @@ TEST(RunLock, TakesOverFromAKilledProcess) {
   EXPECT_THAT(lock.note(), HasSubstr(fmt::format("process {}", child)));
 }
 
+TEST(RunLock, TakesOverFromAProcessThatEndedAndIsNotWaitedForYet) {
+  const TempFolder folder;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    plant(folder.path(), this_owner({}), 0);
+    ::_exit(0);
+  }
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_THAT(RunLock::take(folder.path(), {}).note(), HasSubstr("its process has ended"));
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+}
+
 TEST(RunLock, TakesOverFromAReusedProcessNumberAndFromBeforeARestart) {
   const TempFolder folder;
   LockOwner other = this_owner({});

@@ -69,15 +69,11 @@ _UNITS = (
 
 
 def conversion(random):
-    """Metric units, from large to small and back; whole numbers on both sides."""
+    """Metric units, from a large one to a small one."""
     large, small, factor = random.choice(_UNITS)
     number = random.randrange(2, 1000)
-    sides = [(number, large), (number * factor, small)]
-    if random.random() < 0.5:
-        sides.reverse()
-    (given, unit), (wanted, other) = sides
-    question = f"Convert {given} {unit} to {other}."
-    return Problem(f"{number} {large} {small}", question, "", f"{wanted} {other}")
+    question = f"Convert {number} {large} to {small}."
+    return Problem(f"{number} {large} {small}", question, "", f"{number * factor} {small}")
 
 
 FAMILIES = {

@@ -1,0 +1,136 @@
+#include "train/saver.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "data/packing.hpp"
+#include "model/hf_config.hpp"
+#include "support/temp_folder.hpp"
+#include "train/model_source.hpp"
+#include "train/training.hpp"
+
+namespace rondo::train {
+namespace {
+
+class SaverTest : public testing::Test {
+ protected:
+  SaverTest() {
+    config_.run = {.name = "r", .dir = folder_.path()};
+    config_.rounds.resize(2);
+    config_.rounds[0].name = "one";
+    config_.rounds[1].name = "two";
+    state_.model_config = model::write_hf_config(tiny_shape(), {}, "float32");
+  }
+
+  // The state after `step` steps of round `round`.
+  RunState at(int64_t step, int64_t round = 0, bool trained = false) const {
+    RunState state = state_;
+    state.step = step;
+    state.round_step = step;
+    state.round = round;
+    state.round_trained = trained;
+    return state;
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& listed : checkpoint::list(config_.run_folder() + "/checkpoints")) {
+      all.push_back(listed.name);
+    }
+    return all;
+  }
+
+  test::TempFolder folder_;
+  Config config_;
+  RunState state_;
+  base::Console silent_{false};
+};
+
+TEST_F(SaverTest, IsDueByStepsByEpochsOrByTheClock) {
+  Alone alone;
+  const auto model = new_model(*alone.group, 1);
+  const Saver saver(config_, *model, alone.control, silent_);
+  config_.checkpoint.every = {.steps = 3};
+  EXPECT_FALSE(saver.due(at(2), 5));
+  EXPECT_TRUE(saver.due(at(3), 5));
+  EXPECT_TRUE(saver.due(at(6), 5));
+  config_.checkpoint.every = {.epoch = true};
+  EXPECT_FALSE(saver.due(at(3), 5));
+  EXPECT_TRUE(saver.due(at(10), 5));
+  config_.checkpoint.every = {.seconds = 1e6};
+  EXPECT_FALSE(saver.due(at(3), 5));
+  config_.checkpoint.every = {.seconds = 1e-12};
+  EXPECT_TRUE(saver.due(at(3), 5));
+  config_.checkpoint.every = {};
+  EXPECT_FALSE(saver.due(at(30), 5)) << "never";
+}
+
+TEST_F(SaverTest, KeepsTheNewestAndEveryRoundsEnd) {
+  on_ranks(2, [&](comm::Group& group, comm::Control& control) {
+    const auto model = new_model(group, 1);
+    Saver saver(config_, *model, control, silent_);
+    EXPECT_FALSE(saver.find().has_value());
+    for (const int64_t step : {1, 2, 3}) saver.save_step(at(step));
+    saver.save_round(at(4, 0, true));
+    for (const int64_t step : {5, 6, 7}) saver.save_step(at(step, 1));
+    const auto newest = saver.find();
+    ASSERT_TRUE(newest.has_value());
+    EXPECT_EQ(newest->name(), "step-00000007");
+    EXPECT_EQ(RunState::from_json(newest->state()).step, 7);
+  });
+  EXPECT_EQ(names(), (std::vector<std::string>{"step-00000007", "step-00000006", "round-00-one"}));
+}
+
+TEST_F(SaverTest, DroppingTheOptimizerLeavesTheWeightsAndTheirUse) {
+  on_ranks(3, [&](comm::Group& group, comm::Control& control) {
+    const auto model = new_model(group, 1);
+    const auto before = weights_of(*model);
+    Saver saver(config_, *model, control, silent_);
+    saver.save_round(at(4, 0, true));
+    saver.drop_optimizer(0);
+    saver.drop_optimizer(0);
+    saver.drop_optimizer(1);
+    const auto found = saver.find();
+    ASSERT_TRUE(found.has_value()) << "a round's end can be gone on from";
+    EXPECT_FALSE(RunState::from_json(found->state()).has_optimizer);
+    for (const auto& tensor : found->tensors()) {
+      EXPECT_FALSE(tensor.name.starts_with("optimizer/")) << tensor.name;
+    }
+    EXPECT_TRUE(is_checkpoint(found->path()));
+    EXPECT_EQ(read_shape(found->path(), control), tiny_shape());
+    const auto loaded = new_model(group, 2);
+    load_weights(found->path(), *loaded, control, silent_);
+    EXPECT_TRUE(same_bits(weights_of(*loaded), before));
+  });
+}
+
+TEST_F(SaverTest, ResumeMustAndNeverAreObeyed) {
+  Alone alone;
+  const auto model = new_model(*alone.group, 1);
+  Saver saver(config_, *model, alone.control, silent_);
+  config_.checkpoint.resume = "must";
+  EXPECT_THAT(data::user_error([&] { saver.find(); }),
+              testing::HasSubstr("checkpoint.resume is must"));
+  saver.save_step(at(1));
+  EXPECT_TRUE(saver.find().has_value());
+  config_.checkpoint.resume = "never";
+  EXPECT_THAT(data::user_error([&] { saver.find(); }),
+              testing::HasSubstr("checkpoint.resume is never"));
+}
+
+TEST_F(SaverTest, ACheckpointOfAnotherShapeIsRefused) {
+  Alone alone;
+  const auto model = new_model(*alone.group, 1);
+  Saver saver(config_, *model, alone.control, silent_);
+  saver.save_step(at(1));
+  const std::string path = saver.find()->path();
+  model::Shape shape = tiny_shape();
+  shape.ffn = 48;
+  model::Model other(shape, *alone.group, true);
+  EXPECT_THAT(data::user_error([&] { load_weights(path, other, alone.control, silent_); }),
+              testing::HasSubstr("has another shape than this model's"));
+  EXPECT_THAT(data::user_error([&] { read_shape(folder_ / "nowhere", alone.control); }),
+              testing::HasSubstr("there is no such folder"));
+}
+
+}  // namespace
+}  // namespace rondo::train
