@@ -118,8 +118,14 @@ void write_text_durably(const std::string& path, std::string_view text) {
 void append_line_durably(const std::string& path, std::string_view line) {
   const bool fresh = !std::filesystem::exists(path);
   File file = fresh ? File::create(path) : File::open_write(path);
-  const std::string text = std::string(line) + "\n";
-  file.write_at(file.size(), std::as_bytes(std::span(text)));
+  const int64_t size = file.size();
+  std::byte last{'\n'};
+  if (size > 0) file.read_at(size - 1, std::span(&last, 1));
+  // A kill may have cut the last line short; this one must not become part of it.
+  std::string text;
+  if (last != std::byte{'\n'}) text.push_back('\n');
+  text.append(line).push_back('\n');
+  file.write_at(size, std::as_bytes(std::span(text)));
   file.sync();
   file.close();
   if (fresh) sync_folder(std::filesystem::path(path).parent_path().string());

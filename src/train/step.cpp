@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace rondo::train {
@@ -93,9 +94,12 @@ StepResult Stepper::run(const std::vector<data::PackedBatch>& batches,
 
   if (!std::isfinite(result.grad_norm) || !std::isfinite(result.totals.weighted_loss)) {
     result.updated = false;
+    // A loss that is not finite spoils every rank's summed gradient: then only losses are named.
     const auto texts = control_.gather_text(not_finite);
+    const bool any_loss = std::ranges::any_of(
+        texts, [](const std::string& text) { return text.starts_with("the loss"); });
     for (size_t r = 0; r < texts.size(); ++r) {
-      if (texts[r].empty()) continue;
+      if (texts[r].empty() || (any_loss && !texts[r].starts_with("the loss"))) continue;
       result.not_finite +=
           fmt::format("{}rank {}: {}", result.not_finite.empty() ? "" : "; ", r, texts[r]);
     }

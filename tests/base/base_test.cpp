@@ -116,6 +116,9 @@ TEST(File, LinesAreAppendedAndTextReplaced) {
   append_line_durably(folder / "l", "a");
   append_line_durably(folder / "l", "b");
   EXPECT_EQ(read_text(folder / "l"), "a\nb\n");
+  write_text_durably(folder / "l", "a\ncut sho");
+  append_line_durably(folder / "l", "b");
+  EXPECT_EQ(read_text(folder / "l"), "a\ncut sho\nb\n");
   write_text_durably(folder / "l", "c");
   EXPECT_EQ(read_text(folder / "l"), "c");
   EXPECT_FALSE(std::filesystem::exists(folder / "l.tmp"));

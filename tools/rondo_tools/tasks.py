@@ -71,7 +71,7 @@ _UNITS = (
 def conversion(random):
     """Metric units, from a large one to a small one."""
     large, small, factor = random.choice(_UNITS)
-    number = random.randrange(2, 1000)
+    number = random.randrange(2, 1500)
     question = f"Convert {number} {large} to {small}."
     return Problem(f"{number} {large} {small}", question, "", f"{number * factor} {small}")
 
