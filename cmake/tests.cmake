@@ -12,7 +12,7 @@ target_compile_definitions(rondo_test_support PUBLIC RONDO_SOURCE_DIR="${CMAKE_S
 file(GLOB python ${CMAKE_SOURCE_DIR}/.venv/bin/python)
 set(RONDO_TEST_ENV "OMP_NUM_THREADS=1;MKL_CBWR=AVX2,STRICT;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_hwloc_base_binding_policy=none;RONDO_BINARY=${CMAKE_BINARY_DIR}/rondo;RONDO_SOURCE=${CMAKE_SOURCE_DIR};ASAN_OPTIONS=detect_leaks=0")
 
-foreach(folder base comm kernels plan storage parallel data model checkpoint generate train app)
+foreach(folder base comm kernels storage parallel data model checkpoint generate train app)
   file(GLOB unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(unit)
     rondo_test_program(test_${folder} ${folder} ${unit} ${CMAKE_SOURCE_DIR}/tests/support/main/unit_main.cpp)

@@ -43,7 +43,7 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
     std::fflush(stderr);
     // Again, so that no rank's end makes the launcher kill rank 0 before it has spoken.
     runtime.all_arrive(kSharedErrorSeconds);
-    runtime.leave(code);
+    runtime.leave(code, base::exit_code_of(error) == base::Exit::kUser);
   }
   fmt::print(stderr, "error on rank {} of {} ({}): {}\n", runtime.rank(), runtime.size(),
              runtime.host(), error.what());

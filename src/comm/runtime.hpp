@@ -32,9 +32,10 @@ class Runtime {
   // ranks met alike (they can end in order) from one that the others know nothing of.
   bool all_arrive(double timeout_s);
 
-  // Collective over all ranks: finalises MPI and ends this process without running destructors
-  // (after an error, objects may wait for ranks that no longer listen).
-  [[noreturn]] void leave(int code);
+  // Collective over all ranks: ends this process without running destructors (after an error,
+  // objects may wait for ranks that no longer listen). `in_order`: MPI is finalised; not after a
+  // failed call, since what libraries do then (HDF5 closes its files) may fail again, or crash.
+  [[noreturn]] void leave(int code, bool in_order);
 
   // Ends all ranks at once with `code`; never returns, even when MPI_Abort hangs.
   [[noreturn]] static void abort_all(int code);

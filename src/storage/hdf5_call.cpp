@@ -7,8 +7,11 @@ std::recursive_mutex g_hdf5_mutex;
 }
 
 Hdf5Lock::Hdf5Lock() : hold_(g_hdf5_mutex) {
+  // After a failed write the library's own clean-up at exit can crash; what we open we close. This
+  // must be the first call to it.
+  static const herr_t no_clean_up = H5dont_atexit();
   static const herr_t quiet = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  RONDO_CHECK(quiet >= 0);
+  RONDO_CHECK(no_clean_up >= 0 && quiet >= 0);
 }
 
 std::string hdf5_error() {

@@ -45,6 +45,11 @@ EvaluationRow row_from_json(const nlohmann::json& json) {
   return row;
 }
 
+bool is_due(const Interval& every, int64_t round_step, int64_t steps_per_epoch) {
+  if (every.epoch) return round_step % steps_per_epoch == 0;
+  return every.steps > 0 && round_step % every.steps == 0;
+}
+
 EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
   EvaluationRow row;
   for (const Heldout& heldout : heldout_) {

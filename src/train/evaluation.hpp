@@ -26,6 +26,9 @@ using EvaluationRow = base::Named<HeldoutScore>;  // by source
 nlohmann::json to_json(const EvaluationRow& row);
 EvaluationRow row_from_json(const nlohmann::json& json);
 
+// Whether `every` falls on this step of a round (counted from 1).
+bool is_due(const Interval& every, int64_t round_step, int64_t steps_per_epoch);
+
 class Evaluator {
  public:
   struct Heldout {

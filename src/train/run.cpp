@@ -17,9 +17,11 @@
 #include "train/calibration.hpp"
 #include "train/evaluation.hpp"
 #include "train/memory.hpp"
+#include "train/metrics_line.hpp"
 #include "train/metrics_log.hpp"
 #include "train/model_source.hpp"
 #include "train/progress.hpp"
+#include "train/round_lengths.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
 #include "train/run_state.hpp"
@@ -55,8 +57,8 @@ class Run {
 
   base::Exit go() {
     prepare();
-    if (finished()) {
-      console_.line("all {} rounds are done", config_.rounds.size());
+    if (const std::string why = finished(); !why.empty()) {
+      console_.line("{}", why);
       state_.matrix.print(console_);
       return base::Exit::kDone;
     }
@@ -83,17 +85,23 @@ class Run {
     });
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
-    ensure_packed(data_, control_, group_, console_);
-    control_.agree([&] { open_sets(shape.vocab); });
-    if (control_.is_first()) folder_->keep(config_);
-
     model_ = std::make_unique<model::Model>(shape, group_, true);
     stepper_ = std::make_unique<Stepper>(*model_, group_, control_);
     saver_ = std::make_unique<Saver>(config_, *model_, control_, console_);
+    // A checkpoint that cannot be gone on from, or a base that cannot be read, is refused before
+    // anything in the folder changes.
     auto newest = saver_->find();
+    if (newest) {
+      control_.agree([&] { accept(*newest); });
+    } else {
+      load_base();
+    }
+    ensure_packed(data_, control_, group_, console_);
+    control_.agree([&] { open_sets(shape.vocab); });
     if (newest) {
       control_.agree([&] { resume(*newest); });
     }
+    if (control_.is_first()) folder_->keep(config_);
     choose_micro_batches();
     calibration_ = calibrate(group_);
     print_settings(config_, hooks_.host, *model_, most_rows(), calibration_, control_, console_);
@@ -115,7 +123,6 @@ class Run {
     state_.model_config = model::write_hf_config(shape, {}, "float32");
     state_.tokenizer = config_.tokenizer_folder();
     state_.end_of_turn = data_.end_of_turn;
-    load_base();
     if (needs_base_row()) evaluate_row("base");
     begin_round(0);
   }
@@ -154,9 +161,15 @@ class Run {
     return all;
   }
 
-  void resume(const checkpoint::Checkpoint& newest) {
+  // The counters of a checkpoint of this very recipe and data.
+  void accept(const checkpoint::Checkpoint& newest) {
     state_ = RunState::from_json(newest.state());
     check_same_rounds(state_, config_);
+    const auto index = static_cast<size_t>(state_.round);
+    check_same_data(data_.rounds[index], config_.place, config_.rounds[index].name);
+  }
+
+  void resume(const checkpoint::Checkpoint& newest) {
     for (int64_t i = 0; i <= state_.round; ++i) {
       const auto index = static_cast<size_t>(i);
       const std::string& name = config_.rounds[index].name;
@@ -249,38 +262,20 @@ class Run {
     state_.plan_hashes[round.name] = sets_[i]->plan_hash();
   }
 
-  int64_t steps_per_epoch(size_t i) const {
-    const int64_t packs = config_.rounds[i].batch.value.packs;
-    return base::ceil_div(sets_[i]->packs(), packs);
-  }
-
-  int64_t steps_of(size_t i) const {
-    const RoundSection& round = config_.rounds[i];
-    const BatchSection& batch = round.batch.value;
-    if (round.steps) return *round.steps;
-    if (round.tokens) return base::ceil_div(*round.tokens, batch.packs * batch.seq_len);
-    const double steps = round.epochs.value_or(1.0) * static_cast<double>(steps_per_epoch(i));
-    return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
-  }
-
-  // Rounds that carry the optimizer state on share the schedule of the first of them.
-  std::pair<size_t, int64_t> schedule_of(size_t i) const {
-    size_t first = i;
-    while (config_.rounds[first].optimizer_state == "carry") --first;
-    int64_t total = steps_of(first);
-    for (size_t k = first + 1;
-         k < config_.rounds.size() && config_.rounds[k].optimizer_state == "carry"; ++k) {
-      total += steps_of(k);
-    }
-    return {first, total};
+  RoundLengths lengths() const {
+    std::vector<int64_t> packs;
+    for (const auto& set : sets_) packs.push_back(set->packs());
+    return {config_.rounds, packs};
   }
 
   // Steps of round i from where the state stands. Returns an exit code when the run ends here.
   std::optional<base::Exit> train_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
-    const int64_t total = steps_of(i);
-    const int64_t epoch = steps_per_epoch(i);
-    const auto [schedule_round, schedule_total] = schedule_of(i);
+    const RoundLengths lengths = this->lengths();
+    const int64_t total = lengths.steps(i);
+    const int64_t epoch = lengths.steps_per_epoch(i);
+    const size_t schedule_round = lengths.schedule_round(i);
+    const int64_t schedule_total = lengths.schedule_steps(i);
     const ScheduleSection& schedule = config_.rounds[schedule_round].schedule.value;
     const OptimizerSection& optimizer = round.optimizer.value;
     data::Loader loader(*sets_[i], {.packs_per_step = round.batch.value.packs,
@@ -320,7 +315,9 @@ class Run {
       ++state_.round_step;
 
       std::optional<EvaluationRow> row;
-      if (evaluation_due(round, epoch, total)) row = evaluator_->evaluate(*stepper_);
+      const bool evaluates = !evaluator_->empty() && state_.round_step < total &&
+                             is_due(round.evaluate.value.every, state_.round_step, epoch);
+      if (evaluates) row = evaluator_->evaluate(*stepper_);
       const double speed = result.totals.flops / seconds / calibration_;
       log_step(round, result, settings.adamw.lr, seconds, loader.waited_s() - waited_before, speed,
                row);
@@ -349,13 +346,6 @@ class Run {
     return base::Exit::kRequeue;
   }
 
-  bool evaluation_due(const RoundSection& round, int64_t epoch, int64_t total) const {
-    const Interval& every = round.evaluate.value.every;
-    if (evaluator_->empty() || state_.round_step == total) return false;
-    if (every.epoch) return state_.round_step % epoch == 0;
-    return every.steps > 0 && state_.round_step % every.steps == 0;
-  }
-
   void not_finite(const RoundSection& round, const StepResult& result) {
     const std::string text = fmt::format("round '{}', step {}: {}. Nothing was updated.",
                                          round.name, state_.step + 1, result.not_finite);
@@ -376,20 +366,15 @@ class Run {
   void log_step(const RoundSection& round, const StepResult& result, double lr, double seconds,
                 double waited, double speed, const std::optional<EvaluationRow>& row) {
     if (!control_.is_first()) return;
-    const Totals& t = result.totals;
-    std::string line = fmt::format(
-        R"({{"round": "{}", "step": {}, "round_step": {}, "loss": {}, "grad_norm": {}, "lr": {}, )"
-        R"("tokens": {}, "trainable_tokens": {}, "accuracy": {:.6f}, "seconds": {:.6f}, )"
-        R"("loader_wait_seconds": {:.6f}, "tokens_per_s": {:.3f}, "flops_per_token": {:.1f}, )"
-        R"("fraction_of_calibration": {:.6f}, "updated": {})",
-        round.name, state_.step, state_.round_step, exact_number(t.loss()),
-        exact_number(result.grad_norm), exact_number(lr), static_cast<int64_t>(t.real_tokens),
-        static_cast<int64_t>(t.trainable_tokens),
-        t.trainable_tokens > 0 ? t.correct / t.trainable_tokens : 0, seconds, waited,
-        t.real_tokens / seconds, t.real_tokens > 0 ? t.flops / t.real_tokens : 0, speed,
-        result.updated);
-    if (row) line += ", \"evaluate\": " + to_json(*row).dump();
-    metrics_->append(line + "}");
+    metrics_->append(metrics_line({.round = round.name,
+                                   .step = state_.step,
+                                   .round_step = state_.round_step,
+                                   .result = result,
+                                   .lr = lr,
+                                   .seconds = seconds,
+                                   .loader_wait_seconds = waited,
+                                   .fraction_of_calibration = speed,
+                                   .evaluation = row}));
   }
 
   // Evaluation, gate, export, ledger. False when the gate ends the run.
@@ -464,19 +449,24 @@ class Run {
             {"gate", gate}};
   }
 
-  // The last round's ledger line is there, or a gate has ended the run.
-  bool finished() {
-    if (!state_.round_trained) return false;
+  // Why there is nothing to do: the last round's ledger line is there, or a gate has ended the run.
+  // Empty when there is.
+  std::string finished() {
+    if (!state_.round_trained) return {};
     const auto index = static_cast<size_t>(state_.round);
     std::string text;
     control_.on_first([&] {
       if (const auto line = folder_->ledger_line(config_.rounds[index].name)) text = line->dump();
     });
     text = control_.broadcast_text(text);
-    if (text.empty()) return false;
+    if (text.empty()) return {};
     const auto line = nlohmann::json::parse(text);
     state_.matrix.set(config_.rounds[index].name, row_from_json(line.at("heldout")));
-    return index + 1 == config_.rounds.size() || ended_by_gate(line);
+    if (ended_by_gate(line)) {
+      return fmt::format("the gate of round '{}' has ended this run", config_.rounds[index].name);
+    }
+    if (index + 1 < config_.rounds.size()) return {};
+    return fmt::format("all {} rounds are done", config_.rounds.size());
   }
 
   const Config original_;  // with `auto` as it was given

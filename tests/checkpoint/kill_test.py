@@ -8,9 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-PROGRAM = os.path.join(
-    os.path.dirname(os.environ["RONDO_BINARY"]), "mpitest_checkpoint"
-)
+PROGRAM = os.path.join(os.path.dirname(os.environ["RONDO_BINARY"]), "mpitest_checkpoint")
 # point -> whether the new checkpoint is there after a kill
 POINTS = {
     "reserved": False,

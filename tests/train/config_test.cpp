@@ -263,7 +263,7 @@ TEST(CheckRanks, ShowsTheArithmetic) {
                               "with micro_packs = 4 (16 / (3 * 4) = 1.333 micro-batches per "
                               "rank). Use packs = 12 or 24"));
   EXPECT_THAT(text, HasSubstr("rounds[1] (second)"));
-  EXPECT_THAT(rank_problems(config, 8), HasSubstr("Use packs = 32 or 32"))
+  EXPECT_THAT(rank_problems(config, 8), HasSubstr("Use packs = 32, another"))
       << "fewer packs than one micro-batch a rank";
   const Config automatic = read(kWhole, {"batch.micro_packs=auto"});
   EXPECT_EQ(rank_problems(automatic, 16), "nothing is wrong");

@@ -17,11 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _called(command):
-    result = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True,
-                            check=False)
+    result = subprocess.run(
+        [str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False
+    )
     if result.returncode != 0:
         sys.stdout.write(result.stdout)
-        raise UserError(f"{' '.join(str(part) for part in command)}: exit code {result.returncode}.")
+        raise UserError(
+            f"{' '.join(str(part) for part in command)}: exit code {result.returncode}."
+        )
     return result.stdout
 
 
@@ -61,7 +64,9 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, metavar="FOLDER", help="run folder")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="made by tools/make_tasks")
-    parser.add_argument("--cache", metavar="FOLDER", help="tokenised files (default: RUN/../cache/NAME)")
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="tokenised files (default: RUN/../cache/NAME)"
+    )
     parser.add_argument("--families", required=True, help="names, separated by spaces")
     parser.add_argument("--ranks", type=int, default=2)
     options = parser.parse_args(arguments)

@@ -1,8 +1,9 @@
 """Which tokenised files a run needs, and the jobs that make them.
 
 A file that has to be made lies at <run.dir>/cache/<run.name>/<source>.train.h5 or
-<source>.heldout.h5; rondo looks for it there. Held-out examples by `{split: N}` are chosen by rondo out of the train
-file, which therefore holds all of them. Relative paths are relative to the current folder.
+<source>.heldout.h5; rondo looks for it there. Held-out examples by `{split: N}` are chosen by rondo
+out of the train file, which therefore holds all of them. Relative paths are relative to the current
+folder.
 """
 
 from dataclasses import dataclass

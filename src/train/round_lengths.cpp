@@ -1,0 +1,38 @@
+#include "train/round_lengths.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/slice.hpp"
+
+namespace rondo::train {
+
+int64_t RoundLengths::steps_per_epoch(size_t i) const {
+  return base::ceil_div(packs_.at(i), rounds_.at(i).batch.value.packs);
+}
+
+int64_t RoundLengths::steps(size_t i) const {
+  const RoundSection& round = rounds_.at(i);
+  const BatchSection& batch = round.batch.value;
+  if (round.steps) return *round.steps;
+  if (round.tokens) return base::ceil_div(*round.tokens, batch.packs * batch.seq_len);
+  const double steps = round.epochs.value_or(1.0) * static_cast<double>(steps_per_epoch(i));
+  // 0.1 epochs of 30 steps are 3 steps, whatever binary fractions make of it.
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
+}
+
+size_t RoundLengths::schedule_round(size_t i) const {
+  while (rounds_.at(i).optimizer_state == "carry") --i;
+  return i;
+}
+
+int64_t RoundLengths::schedule_steps(size_t i) const {
+  const size_t first = schedule_round(i);
+  int64_t total = steps(first);
+  for (size_t k = first + 1; k < rounds_.size() && rounds_[k].optimizer_state == "carry"; ++k) {
+    total += steps(k);
+  }
+  return total;
+}
+
+}  // namespace rondo::train
