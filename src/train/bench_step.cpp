@@ -92,12 +92,14 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   StepSettings step;
   step.adamw.lr = 1e-4;
   step.clip = 1.0;
-  const double calibration_before = calibrate(group);
+  double calibration = calibrate(group);
   std::vector<double> seconds;
   Totals totals;
   double loss = 0;
   for (int64_t i = 0; i < kWarmUp + settings.steps; ++i) {
-    group.barrier();
+    // Anew before every step, the best counting: a machine that was slow at one moment flatters
+    // nothing.
+    calibration = std::max(calibration, calibrate(group));
     step.adam_step = i + 1;
     const auto start = std::chrono::steady_clock::now();
     const StepResult result = stepper.run(batches, step);
@@ -106,8 +108,6 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
     totals = result.totals;
     loss = result.totals.loss();
   }
-  // The better of the two, so that a machine that was busy at one moment flatters nothing.
-  const double calibration = std::max(calibration_before, calibrate(group));
   const double typical = median(seconds);
   double waited = 0;
   for (const auto purpose : {comm::Purpose::kGradients, comm::Purpose::kWeights}) {
