@@ -40,10 +40,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-data::Average average_of(const Config& config) {
-  return config.loss.average == "examples" ? data::Average::kExamples : data::Average::kTokens;
-}
-
 class Run {
  public:
   Run(const Config& config, comm::Control& control, comm::Group& group, base::Console& console,

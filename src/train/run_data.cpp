@@ -113,6 +113,10 @@ data::PackRequest common_request(const Config& config, int64_t vocab, int64_t se
 
 }  // namespace
 
+data::Average average_of(const Config& config) {
+  return config.loss.average == "examples" ? data::Average::kExamples : data::Average::kTokens;
+}
+
 RunData plan_data(const Config& config, int64_t vocab) {
   check_tokenizer(config);
   RunData data;

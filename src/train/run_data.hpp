@@ -10,6 +10,7 @@
 #include "base/console.hpp"
 #include "comm/control.hpp"
 #include "comm/group.hpp"
+#include "data/batch.hpp"
 #include "data/pack_request.hpp"
 #include "train/config.hpp"
 
@@ -25,6 +26,9 @@ struct RunData {
   std::vector<HeldoutData> heldout;       // in the order of the sources
   int64_t end_of_turn = -1;               // of the tokenised files
 };
+
+// What `loss.average` means to the loader.
+data::Average average_of(const Config& config);
 
 // Called on every rank; reads attributes only. UserError when a tokenised file is missing, or was
 // made from a source file that has changed since, or `tokenizer` names no tokenizer.
