@@ -56,9 +56,10 @@ void Decoder::run(const at::Tensor& tokens, const at::Tensor& positions, Rows& r
       kernels::add_rms_norm(rows.x_td, rows.delta_td, weights.attention_norm_d, eps, rows.x_td,
                             rows.normed_td, rows.rstd_t);
     }
-    model::project_qkv(weights, shape, rope_, rows.normed_td, positions, rows.qk_norm, rows.qkv);
+    model::project_qkv(weights, shape, rope_, rows.normed_td, positions, rows.qk_norm, rows.qkv,
+                       [] {});
     attend(layer);
-    model::linear(rows.attention, weights.o, rows.delta_td);
+    kernels::matmul_nt(rows.attention, weights.o, rows.delta_td);
     kernels::add_rms_norm(rows.x_td, rows.delta_td, weights.mlp_norm_d, eps, rows.x_td,
                           rows.normed_td, rows.rstd_t);
     model::project_mlp(weights, rows.normed_td, rows.gate_up_t2f, rows.act_tf, rows.delta_td,
@@ -81,7 +82,7 @@ at::Tensor Decoder::start(int64_t slot, std::span<const int32_t> tokens) {
   });
   lengths_[static_cast<size_t>(slot)] = count;
   at::Tensor logits = at::empty({1, shape.vocab});
-  model::linear(rows.normed_td.narrow(0, count - 1, 1), model_.head(), logits);
+  kernels::matmul_nt(rows.normed_td.narrow(0, count - 1, 1), model_.head(), logits);
   return logits.squeeze(0);
 }
 
@@ -104,7 +105,7 @@ const at::Tensor& Decoder::step(std::span<const int32_t> tokens) {
                      cache_.values(layer), lengths, step_rows_.attention);
   });
   lengths_ = std::move(lengths);
-  model::linear(step_rows_.normed_td, model_.head(), step_logits_);
+  kernels::matmul_nt(step_rows_.normed_td, model_.head(), step_logits_);
   return step_logits_;
 }
 

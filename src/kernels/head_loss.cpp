@@ -1,7 +1,5 @@
 #include <ATen/Parallel.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 
 #include <cmath>
 #include <cstring>
@@ -9,6 +7,7 @@
 
 #include "kernels/buffers.hpp"
 #include "kernels/kernels.hpp"
+#include "kernels/matmul.hpp"
 #include "kernels/simd.hpp"
 
 namespace rondo::kernels {
@@ -115,7 +114,6 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
   const at::Tensor logits_cv = at::empty({most_rows, v}, at::kFloat);
   const at::Tensor gathered_cd = at::empty({most_rows, d}, at::kFloat);
   std::vector<RowLoss> row_losses(static_cast<size_t>(most_rows));
-  const at::Tensor head_dv = head_vd.t();
   for (int64_t begin = 0; begin < n; begin += chunk_rows) {
     const int64_t size = std::min(chunk_rows, n - begin);
     at::Tensor logits = logits_cv.narrow(0, 0, size);
@@ -124,7 +122,7 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
     for (int64_t i = 0; i < size; ++i) {
       std::memcpy(gathered_rows + i * d, x + row_of[begin + i] * d, row_bytes);
     }
-    at::mm_out(logits, gathered, head_dv);
+    matmul_nt(gathered, head_vd, logits);
     float* logit = output(logits);
     at::parallel_for(0, size, grain_of(v), [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
@@ -142,9 +140,9 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
       if (losses_n != nullptr) output(*losses_n)[begin + i] = static_cast<float>(row.loss);
     }
     if (gradient) {
-      at::addmm_out(*dhead_vd, *dhead_vd, logits.t(), gathered);
+      matmul_tn(logits, gathered, *dhead_vd, {.accumulate = true});
       // The gathered rows have served: their memory takes the gradient of the same rows.
-      at::mm_out(gathered, logits, head_vd);
+      matmul_nn(logits, head_vd, gathered);
       float* dx = output(*dx_td);
       for (int64_t i = 0; i < size; ++i) {
         float* to = dx + row_of[begin + i] * d;

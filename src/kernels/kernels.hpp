@@ -72,7 +72,7 @@ struct HeadLoss {
 HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
                    at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
-                   int64_t chunk_rows = 256);
+                   int64_t chunk_rows = 512);
 
 // Embedding: out_td[t] = table_vd[tokens[t]]; tokens int32 [t], range-checked by the caller.
 void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td);

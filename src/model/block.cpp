@@ -33,7 +33,7 @@ BlockWeights block_views(const parallel::Unit& unit, const Shape& shape, const V
 
 // The norm of each head of one part (queries or keys) of every row of qkv.
 void norm_heads(const Shape& shape, const at::Tensor& weight_c, at::Tensor& in, at::Tensor& out,
-                at::Tensor& rstd, at::Tensor part) {
+                at::Tensor& rstd, const at::Tensor& part) {
   in.view(part.sizes()).copy_(part);
   kernels::rms_norm(in, weight_c, shape.norm_eps, out, rstd);
   part.copy_(out.view(part.sizes()));
@@ -41,7 +41,7 @@ void norm_heads(const Shape& shape, const at::Tensor& weight_c, at::Tensor& in, 
 
 void norm_heads_backward(const at::Tensor& weight_c, const at::Tensor& in, const at::Tensor& rstd,
                          at::Tensor& dout, at::Tensor& din, at::Tensor& dweight_c,
-                         at::Tensor dpart) {
+                         const at::Tensor& dpart) {
   dout.view(dpart.sizes()).copy_(dpart);
   kernels::rms_norm_backward(dout, in, weight_c, rstd, false, din, dweight_c);
   dpart.copy_(din.view(dpart.sizes()));
@@ -73,18 +73,11 @@ QkNormBuffers make_qk_norm_buffers(const Shape& shape, int64_t rows) {
   return buffers;
 }
 
-void linear(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out) {
-  at::mm_out(out, x, weight.t());
-}
-
 void project_qkv(const BlockWeights& weights, const Shape& shape, const RopeTable& rope,
                  const at::Tensor& x_td, const at::Tensor& positions_t, QkNormBuffers& norms,
-                 at::Tensor& qkv) {
-  if (shape.qkv_bias) {
-    at::addmm_out(qkv, weights.qkv_bias, x_td, weights.qkv.t());
-  } else {
-    linear(x_td, weights.qkv, qkv);
-  }
+                 at::Tensor& qkv, const Poll& poll) {
+  kernels::matmul_nt(x_td, weights.qkv, qkv, {.poll = poll});
+  if (shape.qkv_bias) qkv.add_(weights.qkv_bias);
   if (shape.qk_norm) {
     norm_heads(shape, weights.q_norm_c, norms.q_in, norms.q_out, norms.q_rstd,
                qkv.narrow(1, 0, shape.q_width()));
@@ -108,18 +101,16 @@ void project_qkv_backward(const BlockWeights& weights, const Shape& shape, const
                         grads.k_norm_c, dqkv.narrow(1, shape.q_width(), shape.kv_width()));
   }
   if (shape.qkv_bias) grads.qkv_bias.add_(dqkv.sum(0));
-  poll();
-  grads.qkv.addmm_(dqkv.t(), x_td);
-  poll();
-  at::mm_out(dx_td, dqkv, weights.qkv);
+  kernels::matmul_tn(dqkv, x_td, grads.qkv, {.accumulate = true, .poll = poll});
+  kernels::matmul_nn(dqkv, weights.qkv, dx_td, {.poll = poll});
 }
 
 void project_mlp(const BlockWeights& weights, const at::Tensor& x_td, at::Tensor& gate_up_t2f,
                  at::Tensor& act_tf, at::Tensor& out_td, const Poll& poll) {
-  linear(x_td, weights.gate_up, gate_up_t2f);
-  poll();
+  kernels::matmul_nt(x_td, weights.gate_up, gate_up_t2f, {.poll = poll});
   kernels::swiglu(gate_up_t2f, act_tf);
-  linear(act_tf, weights.down, out_td);
+  poll();
+  kernels::matmul_nt(act_tf, weights.down, out_td, {.poll = poll});
 }
 
 void project_mlp_backward(const BlockWeights& weights, const at::Tensor& dout_td,
@@ -127,14 +118,13 @@ void project_mlp_backward(const BlockWeights& weights, const at::Tensor& dout_td
                           BlockGrads& grads, at::Tensor& dx_td, const Poll& poll) {
   kernels::swiglu(gate_up_t2f, act_tf);
   poll();
-  grads.down.addmm_(dout_td.t(), act_tf);
-  poll();
-  at::mm_out(act_tf, dout_td, weights.down);  // the activation's buffer now holds its gradient
+  kernels::matmul_tn(dout_td, act_tf, grads.down, {.accumulate = true, .poll = poll});
+  // The activation's buffer now takes its gradient.
+  kernels::matmul_nn(dout_td, weights.down, act_tf, {.poll = poll});
   kernels::swiglu_backward(act_tf, gate_up_t2f);
   poll();
-  grads.gate_up.addmm_(gate_up_t2f.t(), x_td);
-  poll();
-  at::mm_out(dx_td, gate_up_t2f, weights.gate_up);
+  kernels::matmul_tn(gate_up_t2f, x_td, grads.gate_up, {.accumulate = true, .poll = poll});
+  kernels::matmul_nn(gate_up_t2f, weights.gate_up, dx_td, {.poll = poll});
 }
 
 }  // namespace rondo::model

@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "kernels/kernels.hpp"
+#include "kernels/matmul.hpp"
 #include "model/rope.hpp"
 #include "model/shape.hpp"
 #include "parallel/unit.hpp"
@@ -52,7 +53,7 @@ using Poll = std::function<void()>;
 // to positions_t (int32 [t]).
 void project_qkv(const BlockWeights& weights, const Shape& shape, const RopeTable& rope,
                  const at::Tensor& x_td, const at::Tensor& positions_t, QkNormBuffers& norms,
-                 at::Tensor& qkv);
+                 at::Tensor& qkv, const Poll& poll);
 // dqkv is overwritten; the weights' gradients are added to; dx_td is written.
 void project_qkv_backward(const BlockWeights& weights, const Shape& shape, const RopeTable& rope,
                           const at::Tensor& x_td, const at::Tensor& positions_t,
@@ -66,9 +67,6 @@ void project_mlp(const BlockWeights& weights, const at::Tensor& x_td, at::Tensor
 void project_mlp_backward(const BlockWeights& weights, const at::Tensor& dout_td,
                           const at::Tensor& x_td, at::Tensor& gate_up_t2f, at::Tensor& act_tf,
                           BlockGrads& grads, at::Tensor& dx_td, const Poll& poll);
-
-// out = x @ weight^T.
-void linear(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out);
 
 inline kernels::AttentionShape attention_shape(const Shape& shape) {
   return {shape.heads, shape.kv_heads, shape.head_width};

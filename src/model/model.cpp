@@ -12,7 +12,7 @@
 namespace rondo::model {
 
 Model::Model(Shape shape, comm::Group& group, bool with_optimizer)
-    : shape_(std::move(shape)), workspace_(std::make_unique<Workspace>()) {
+    : shape_(shape), workspace_(std::make_unique<Workspace>()) {
   shape_.validate("model");
   for (UnitPlan& plan : unit_plans(shape_)) {
     units_.emplace_back(plan.name, std::move(plan.parameters), group, with_optimizer);
@@ -72,17 +72,15 @@ void Model::run_blocks(const at::Tensor& tokens, const kernels::PackedLayout& la
       kernels::add_rms_norm(w.block(layer - 1).x_mid_td, w.delta_td, weights.attention_norm_d, eps,
                             a.x_td, a.attention_in_td, a.attention_rstd_t);
     }
-    project_qkv(weights, shape_, table, a.attention_in_td, layout.positions, a.qk_norm, a.qkv);
-    poll_();
+    project_qkv(weights, shape_, table, a.attention_in_td, layout.positions, a.qk_norm, a.qkv,
+                poll_);
     kernels::attention(a.qkv, attention_shape(shape_), layout, a.attention_out, a.logsumexp_ht);
     poll_();
-    linear(a.attention_out, weights.o, w.delta_td);
-    poll_();
+    kernels::matmul_nt(a.attention_out, weights.o, w.delta_td, {.poll = poll_});
 
     kernels::add_rms_norm(a.x_td, w.delta_td, weights.mlp_norm_d, eps, a.x_mid_td, a.mlp_in_td,
                           a.mlp_rstd_t);
     project_mlp(weights, a.mlp_in_td, a.gate_up_t2f, w.act_tf, w.delta_td, poll_);
-    poll_();
   }
   kernels::add_rms_norm(w.block(shape_.layers - 1).x_mid_td, w.delta_td, final_norm_d_, eps,
                         w.final_x_td, w.final_out_td, w.final_rstd_t);
@@ -96,20 +94,16 @@ void Model::backward_block(int64_t layer, const kernels::PackedLayout& layout) {
 
   project_mlp_backward(weights, w.dx_td, a.mlp_in_td, a.gate_up_t2f, w.act_tf, grads, w.dbranch_td,
                        poll_);
-  poll_();
   kernels::rms_norm_backward(w.dbranch_td, a.x_mid_td, weights.mlp_norm_d, a.mlp_rstd_t, true,
                              w.dx_td, grads.mlp_norm_d);
 
-  grads.o.addmm_(w.dx_td.t(), a.attention_out);
-  poll_();
-  at::mm_out(w.dattention, w.dx_td, weights.o);
-  poll_();
+  kernels::matmul_tn(w.dx_td, a.attention_out, grads.o, {.accumulate = true, .poll = poll_});
+  kernels::matmul_nn(w.dx_td, weights.o, w.dattention, {.poll = poll_});
   kernels::attention_backward(w.dattention, a.qkv, a.attention_out, a.logsumexp_ht,
                               attention_shape(shape_), layout, w.dqkv);
   poll_();
   project_qkv_backward(weights, shape_, rope_, a.attention_in_td, layout.positions, a.qk_norm,
                        w.dqkv, grads, w.dbranch_td, poll_);
-  poll_();
   kernels::rms_norm_backward(w.dbranch_td, a.x_td, weights.attention_norm_d, a.attention_rstd_t,
                              true, w.dx_td, grads.attention_norm_d);
 }
@@ -128,7 +122,6 @@ kernels::HeadLoss Model::forward_backward(const Input& input, double scale,
 
   run_blocks(input.tokens, input.layout, true);
   Workspace& w = *workspace_;
-  poll_();
   const kernels::HeadLoss loss =
       kernels::head_loss(w.final_out_td, head_vd_, input.rows, input.labels, input.weights, scale,
                          &w.dbranch_td, &head_grad_vd_, nullptr);
@@ -155,7 +148,9 @@ kernels::HeadLoss Model::forward(const Input& input, at::Tensor* losses_n) {
 at::Tensor Model::logits(const at::Tensor& tokens, const kernels::PackedLayout& layout,
                          const at::Tensor& rows) {
   run_blocks(tokens, layout, false);
-  return at::mm(workspace_->final_out_td.index_select(0, rows), head_vd_.t());
+  at::Tensor logits = at::empty({rows.numel(), shape_.vocab});
+  kernels::matmul_nt(workspace_->final_out_td.index_select(0, rows), head_vd_, logits);
+  return logits;
 }
 
 int64_t Model::workspace_bytes() const { return workspace_->bytes(); }

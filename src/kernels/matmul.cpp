@@ -1,0 +1,166 @@
+#include "kernels/matmul.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "base/error.hpp"
+#include "kernels/matmul_blocks.hpp"
+#include "kernels/matmul_tile.hpp"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace rondo::kernels {
+namespace {
+
+using matmul::Factor;
+using matmul::Product;
+
+MatmulWay way_of_this_processor() {
+#if defined(__x86_64__) && defined(__AVX2__) && defined(__FMA__)
+  unsigned highest = 0, words[3] = {}, version = 0, ignored = 0;
+  char vendor[sizeof(words)];
+  if (__get_cpuid(0, &highest, &words[0], &words[2], &words[1]) == 0) return MatmulWay::kAten;
+  std::memcpy(vendor, words, sizeof(words));
+  const bool amd = std::memcmp(vendor, "AuthenticAMD", sizeof(vendor)) == 0 ||
+                   std::memcmp(vendor, "HygonGenuine", sizeof(vendor)) == 0;
+  if (!amd || __get_cpuid(1, &version, &ignored, &ignored, &ignored) == 0) return MatmulWay::kAten;
+  // 0x17: Zen 1 and 2, 0x18: Hygon's Zen 1, 0x19: Zen 3 and 4.
+  const unsigned family = ((version >> 8) & 0xF) + ((version >> 20) & 0xFF);
+  if (family >= 0x17 && family <= 0x19) return MatmulWay::kOwn;
+#endif
+  return MatmulWay::kAten;
+}
+
+constexpr double kFlopsOfThread = 4e6;  // that make it worth its start
+
+constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How many parts of rows and of columns give every thread one, with the least to pack for each.
+struct Grid {
+  int64_t rows = 1, columns = 1;
+};
+Grid grid_of(const Product& p) {
+  const double flops = 2.0 * static_cast<double>(p.rows) * static_cast<double>(p.columns) *
+                       static_cast<double>(p.inner);
+  const int64_t useful = static_cast<int64_t>(std::min(flops / kFlopsOfThread, 1e6));
+  const int64_t threads = std::min<int64_t>(useful, at::get_num_threads());
+  if (threads <= 1 || at::in_parallel_region()) return {};
+  Grid best;
+  int64_t least = -1;
+  for (int64_t rows = 1; rows <= threads; ++rows) {
+    if (threads % rows != 0) continue;
+    const Grid grid{rows, threads / rows};
+    const int64_t packed = divide_up(p.rows, grid.rows) + divide_up(p.columns, grid.columns);
+    if (least < 0 || packed < least) {
+      best = grid;
+      least = packed;
+    }
+  }
+  return best;
+}
+
+void multiply_in_parallel(const Product& p, const std::function<void()>& poll) {
+  const Grid grid = grid_of(p);
+  const int64_t rows =
+      divide_up(divide_up(p.rows, grid.rows), matmul::kTileRows) * matmul::kTileRows;
+  const int64_t columns =
+      divide_up(divide_up(p.columns, grid.columns), matmul::kTileColumns) * matmul::kTileColumns;
+  const std::thread::id caller = std::this_thread::get_id();
+  at::parallel_for(0, grid.rows * grid.columns, 1, [&](int64_t begin, int64_t end) {
+    const bool polls = poll && std::this_thread::get_id() == caller;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = i / grid.columns * rows, column = i % grid.columns * columns;
+      if (row >= p.rows || column >= p.columns) continue;
+      multiply(
+          p.part(row, std::min(rows, p.rows - row), column, std::min(columns, p.columns - column)),
+          polls ? &poll : nullptr);
+    }
+  });
+}
+
+Factor factor_of(const at::Tensor& tensor, bool transposed) {
+  return {tensor.const_data_ptr<float>(), tensor.stride(0), transposed};
+}
+
+void check(const at::Tensor& tensor, const char* name) {
+  RONDO_CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(),
+              "matmul: {} is no float32 matrix on the CPU", name);
+  RONDO_CHECK(tensor.numel() == 0 || ((tensor.size(1) == 1 || tensor.stride(1) == 1) &&
+                                      (tensor.size(0) == 1 || tensor.stride(0) >= tensor.size(1))),
+              "matmul: the rows of {} are not contiguous", name);
+}
+
+// out = a^(T) b^(T), a T meant when transposed.
+void multiply_checked(const at::Tensor& a, bool a_transposed, const at::Tensor& b,
+                      bool b_transposed, at::Tensor& out, const MatmulOptions& options) {
+  check(a, "a");
+  check(b, "b");
+  check(out, "out");
+  const int64_t inner = a.size(a_transposed ? 0 : 1);
+  RONDO_CHECK(b.size(b_transposed ? 1 : 0) == inner &&
+                  out.size(0) == a.size(a_transposed ? 1 : 0) &&
+                  out.size(1) == b.size(b_transposed ? 0 : 1),
+              "matmul: [{},{}]{} x [{},{}]{} is not [{},{}]", a.size(0), a.size(1),
+              a_transposed ? "^T" : "", b.size(0), b.size(1), b_transposed ? "^T" : "", out.size(0),
+              out.size(1));
+  if (out.numel() == 0) return;
+  if (inner == 0) {
+    if (!options.accumulate) out.zero_();
+    return;
+  }
+  if (options.way == MatmulWay::kAten) {
+    const at::Tensor left = a_transposed ? a.t() : a, right = b_transposed ? b.t() : b;
+    if (options.accumulate) {
+      at::addmm_out(out, out, left, right);
+    } else {
+      at::mm_out(out, left, right);
+    }
+    return;
+  }
+  Product product;
+  // A factor counts as transposed when its rows do not go along the inner places.
+  product.a = factor_of(a, a_transposed);
+  product.b = factor_of(b, !b_transposed);
+  product.rows = out.size(0);
+  product.columns = out.size(1);
+  product.inner = inner;
+  product.out = out.mutable_data_ptr<float>();
+  product.stride = out.stride(0);
+  product.accumulate = options.accumulate;
+  multiply_in_parallel(product, options.poll);
+}
+
+void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed,
+              at::Tensor& out, const MatmulOptions& options) {
+  multiply_checked(a, a_transposed, b, b_transposed, out, options);
+  if (options.poll) options.poll();
+}
+
+}  // namespace
+
+MatmulWay matmul_way() {
+  static const MatmulWay way = way_of_this_processor();
+  return way;
+}
+
+void matmul_nt(const at::Tensor& a, const at::Tensor& b, at::Tensor& out,
+               const MatmulOptions& options) {
+  multiply(a, false, b, true, out, options);
+}
+void matmul_nn(const at::Tensor& a, const at::Tensor& b, at::Tensor& out,
+               const MatmulOptions& options) {
+  multiply(a, false, b, false, out, options);
+}
+void matmul_tn(const at::Tensor& a, const at::Tensor& b, at::Tensor& out,
+               const MatmulOptions& options) {
+  multiply(a, true, b, false, out, options);
+}
+
+}  // namespace rondo::kernels

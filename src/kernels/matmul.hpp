@@ -1,0 +1,44 @@
+// Matrix products of the linear layers, CPU float32: out = a b^T (forward), a b (gradient of the
+// input) and a^T b (gradient of the weight).
+//
+// Two ways: rondo's own blocks (kernels/matmul_blocks.hpp) and ATen. Own results are the same to
+// the last bit for any number of threads, and a row of out does not depend on how many other rows
+// there are; of ATen neither is known. NaN and infinity go their way in both.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+
+namespace rondo::kernels {
+
+enum class MatmulWay { kOwn, kAten };
+
+// kOwn where it is known to be the faster one: compiled for AVX2 and FMA, on AMD (or Hygon)
+// processors of Zen 1 to Zen 4. There MKL, which ATen uses, does not take its best path; Intel's
+// processors have it, and Zen 5 is twice as wide with AVX-512, which the own blocks do not use.
+MatmulWay matmul_way();
+
+struct MatmulOptions {
+  bool accumulate = false;  // out += the product instead of out = the product
+  MatmulWay way = matmul_way();
+  // Called by the calling thread after the product, and in the own way about every 3 ms of it. It
+  // must not multiply matrices; what it throws leaves out half written.
+  std::function<void()> poll = {};
+};
+
+// All tensors are float32 matrices on the CPU whose rows are contiguous (stride(1) = 1; rows may be
+// further apart than they are long, as those of a narrow() are). out must not overlap a or b.
+// Empty sizes are allowed: a product over nothing is zero. A Bug when sizes do not fit.
+
+// out [m,n] = a [m,k] b [n,k]^T. The forward: y_tn = x_tk w_nk^T.
+void matmul_nt(const at::Tensor& a, const at::Tensor& b, at::Tensor& out,
+               const MatmulOptions& options = {});
+// out [m,n] = a [m,k] b [k,n]. The gradient of the input: dx_tk = dy_tn w_nk.
+void matmul_nn(const at::Tensor& a, const at::Tensor& b, at::Tensor& out,
+               const MatmulOptions& options = {});
+// out [m,n] = a [k,m]^T b [k,n]. The gradient of the weight: dw_nk += dy_tn^T x_tk.
+void matmul_tn(const at::Tensor& a, const at::Tensor& b, at::Tensor& out,
+               const MatmulOptions& options = {});
+
+}  // namespace rondo::kernels
