@@ -92,20 +92,24 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   StepSettings step;
   step.adamw.lr = 1e-4;
   step.clip = 1.0;
-  double calibration = calibrate(group);
+  std::vector<double> calibrations;
   std::vector<double> seconds;
+  std::vector<double> fractions;
   Totals totals;
   double loss = 0;
   for (int64_t i = 0; i < kWarmUp + settings.steps; ++i) {
-    // Anew before every step, the best counting: a machine that was slow at one moment flatters
-    // nothing.
-    calibration = std::max(calibration, calibrate(group));
+    // Anew before every step, so that a machine whose speed wanders is compared with itself.
+    const double calibration = calibrate(group);
     step.adam_step = i + 1;
     const auto start = std::chrono::steady_clock::now();
     const StepResult result = stepper.run(batches, step);
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    if (i >= kWarmUp) seconds.push_back(spent.count());
     totals = result.totals;
+    if (i >= kWarmUp) {
+      seconds.push_back(spent.count());
+      calibrations.push_back(calibration);
+      fractions.push_back(totals.flops / spent.count() / calibration);
+    }
     loss = result.totals.loss();
   }
   const double typical = median(seconds);
@@ -128,8 +132,10 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
           {"flop_formula",
            "6 * (block matmul parameters * tokens + head parameters * trainable) + 12 * layers * "
            "heads * head width * causal pairs per document"},
-          {"calibration_flops", calibration},
-          {"fraction_of_calibration", totals.flops / typical / calibration},
+          {"flops", totals.flops / typical},
+          {"calibration_flops", median(calibrations)},
+          {"best_calibration_flops", std::ranges::max(calibrations)},
+          {"fraction_of_calibration", median(fractions)},
           {"communication_wait_seconds_per_step",
            waited / static_cast<double>(kWarmUp + settings.steps)},
           {"loss", loss}};

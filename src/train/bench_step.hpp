@@ -19,7 +19,8 @@ struct BenchStepSettings {
 
 // Collective over the group and the control's ranks. Shape: hidden 512, 8 heads, 4 key/value heads,
 // ffn 1408, vocabulary 8192, untied; packs of 512 tokens, documents of 170 tokens, every second
-// position trainable; clipping and AdamW included. Median of the timed steps.
+// position trainable; clipping and AdamW included. Median over the timed steps, each as a share of
+// a calibration made just before it.
 nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
                           comm::Control& control);
 
