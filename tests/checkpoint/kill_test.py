@@ -53,7 +53,7 @@ class KilledSaves(unittest.TestCase):
                     done, found = run(self.folder, f"{point}:{rank}")
                     self.assertIn(found, newest, done.stdout + done.stderr)
                     self.assertNotEqual(done.returncode, 0)
-                    # While rank 1 is killed, rank 0 does its work of this point, or is killed first.
+                    # While rank 1 is killed, rank 0 does its work of this point or is killed first.
                     certain = {found + 1} if published else {found}
                     unsure = point == "manifest_written" or published
                     newest = {found, found + 1} if rank == 1 and unsure else certain

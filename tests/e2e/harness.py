@@ -70,14 +70,14 @@ def command(arguments, ranks=1, launcher=False):
     return (["mpirun", "-q", "-n", str(ranks)] if ranks > 1 else []) + [RONDO, *words]
 
 
-def rondo(*arguments, ranks=1, launcher=False, timeout=TIMEOUT_S):
+def rondo(*arguments, ranks=1, launcher=False):
     return subprocess.run(
         command(arguments, ranks, launcher),
         env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=TIMEOUT_S,
         check=False,
     )
 

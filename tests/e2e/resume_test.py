@@ -178,7 +178,7 @@ class Stopped(ResumeTest):
         config = self.from_tokenized("stopped")
         job = harness.Job("train", config, ranks=ranks, launcher=launcher)
         self.addCleanup(job.process.stdout.close)
-        self.assertTrue(job.read_until("loss", 5), job.output)
+        self.assertTrue(job.read_until("first 5/14 "), job.output)
         job.signal(signal.SIGUSR1)
         self.assertEqual(job.finish(), 75, job.output)
         self.assertIn("stopped on request after step", job.output)
