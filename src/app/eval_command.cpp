@@ -46,6 +46,7 @@ base::Exit run(const EvalOptions& options, Context& context) {
   train::RunData data;
   control.agree([&] { data = train::plan_data(config, shape.vocab); });
   data.rounds.clear();
+  data.heldout_inside.clear();
   if (data.heldout.empty()) base::fail_user("{}: no source has held-out examples.", config.place);
   const auto group = context.runtime.make_group();
   train::ensure_packed(data, control, *group, context.console);

@@ -71,8 +71,8 @@ base::Exit run(const ExportCommandOptions& options, Context& context) {
     target.target = options.out;
     target.type = kTypes.at(options.dtype);
     target.tokenizer_folder = tokenizer_folder(options, source.state(), context.console);
-    const auto end_of_turn = source.state().value("end_of_turn", int64_t{-1});
-    if (end_of_turn >= 0) target.end_of_turn = {end_of_turn};
+    target.end_of_turn = source.state().value("end_of_turn", std::vector<int64_t>{});
+    target.chat_template = source.state().value("chat_template", "");
     model::export_hf(shape, target, [&](const parallel::Parameter& parameter) {
       at::Tensor values = at::empty(parameter.shape, at::kFloat);
       if (source.tensor(parameter.name).shape != parameter.shape) {

@@ -53,7 +53,8 @@ base::Exit run(const ImportOptions& options, Context& context) {
         model::write_hf_config(shape, model::read_special_ids(options.from, {}), "float32");
     request.state = {{"model_config", config},
                      {"tokenizer", fs::absolute(options.from).lexically_normal().string()},
-                     {"end_of_turn", -1},
+                     {"end_of_turn", nlohmann::json::array()},
+                     {"chat_template", ""},
                      {"imported_from", options.from}};
   });
   const checkpoint::SaveResult result = checkpoint::save(request, control);

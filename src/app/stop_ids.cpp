@@ -15,7 +15,8 @@ std::vector<int32_t> default_stop_ids(const std::string& model, int64_t end_of_t
   std::string folder = model;
   if (train::is_checkpoint(model)) {
     const auto source = checkpoint::Checkpoint::open(model, control, checkpoint::Verify::kManifest);
-    candidates.push_back(source.state().value("end_of_turn", int64_t{-1}));
+    const auto trained = source.state().value("end_of_turn", std::vector<int64_t>{});
+    candidates.insert(candidates.end(), trained.begin(), trained.end());
     folder = source.state().value("tokenizer", "");
   }
   // Large files of a tokenizer are read once, not on every rank.

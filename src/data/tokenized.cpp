@@ -44,6 +44,9 @@ TokenizedInfo read_info(const Hdf5File& file) {
   info.tokenizer_hash = hash_attribute(file, "tokenizer_hash");
   info.template_hash = hash_attribute(file, "template_hash");
   info.settings_hash = hash_attribute(file, "settings_hash");
+  if (file.has_attribute("chat_template")) {
+    info.chat_template = file.text_attribute("chat_template");
+  }
   info.vocab_size = file.int_attribute("vocab_size");
   info.end_of_turn_id = file.int_attribute("end_of_turn_id");
   info.source_files = file.text_attribute("source_files");

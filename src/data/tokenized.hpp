@@ -22,6 +22,7 @@ inline constexpr int64_t kTokenizedVersion = 1;
 struct TokenizedInfo {
   std::string tokenizer_hash;  // 32 hexadecimal digits each
   std::string template_hash;
+  std::string chat_template;  // Jinja text; "": the file does not hold it
   std::string settings_hash;
   int64_t vocab_size = 0;       // ids the tokenizer can produce
   int64_t end_of_turn_id = -1;  // -1: none

@@ -130,6 +130,42 @@ void write_weights(const Shape& shape, const ExportOptions& options, const std::
   writer.finish();
 }
 
+// The chat template that the files of a tokenizer hold: the default one where it has several.
+std::string chat_template_of(const std::string& tokenizer_folder) {
+  const std::string file = tokenizer_folder + "/chat_template.jinja";
+  if (fs::exists(file)) return base::read_text(file);
+  const Json config = read_json(tokenizer_folder + "/tokenizer_config.json");
+  if (!config.contains("chat_template")) return {};
+  const Json& given = config["chat_template"];
+  if (given.is_string()) return given.get<std::string>();
+  if (!given.is_array()) return {};
+  for (const Json& entry : given) {
+    if (entry.is_object() && entry.value("name", "") == "default") {
+      return entry.value("template", "");
+    }
+  }
+  return {};
+}
+
+// The tokenizer's files, with the trained chat template where it is another than theirs.
+void write_tokenizer(const ExportOptions& options, const std::string& folder) {
+  if (options.tokenizer_folder.empty()) return;
+  const bool replaced = !options.chat_template.empty() &&
+                        options.chat_template != chat_template_of(options.tokenizer_folder);
+  for (const std::string name : kTokenizerFiles) {
+    const std::string from = options.tokenizer_folder + "/" + name;
+    if (!fs::exists(from) || (replaced && name.starts_with("chat_template"))) continue;
+    if (replaced && name == "tokenizer_config.json") {
+      Json config = read_json(from);
+      config.erase("chat_template");
+      write_file(folder + "/" + name, config.dump(2) + "\n");
+      continue;
+    }
+    write_file(folder + "/" + name, base::read_text(from));
+  }
+  if (replaced) write_file(folder + "/chat_template.jinja", options.chat_template);
+}
+
 }  // namespace
 
 SpecialIds read_special_ids(const std::string& tokenizer_folder,
@@ -174,12 +210,7 @@ void export_hf(const Shape& shape, const ExportOptions& options, const FetchPara
   write_weights(shape, options, folder, fetch);
   write_file(folder + "/config.json", write_hf_config(shape, ids, torch_name(options.type)));
   write_file(folder + "/generation_config.json", generation_config(options.tokenizer_folder, ids));
-  if (!options.tokenizer_folder.empty()) {
-    for (const char* name : kTokenizerFiles) {
-      const std::string from = options.tokenizer_folder + "/" + name;
-      if (fs::exists(from)) write_file(folder + "/" + name, base::read_text(from));
-    }
-  }
+  write_tokenizer(options, folder);
   publisher.commit();
 }
 

@@ -30,6 +30,8 @@ struct ExportOptions {
   ExportType type = ExportType::kFp32;
   // Ids that end the trained turns; generation stops at them, and at the tokenizer's end of text.
   std::vector<int64_t> end_of_turn{};
+  // Jinja text written in place of the tokenizer's own; empty: the tokenizer's own.
+  std::string chat_template{};
   int64_t max_file_bytes = 5'000'000'000;
 };
 

@@ -187,12 +187,16 @@ void describe(V& v, CheckpointSection& c) {
 
 template <class V>
 void describe(V& v, EvaluateSection& c) {
-  v("at_start", c.at_start, {.meaning = "Evaluate every held-out set before the first step."});
+  v("at_start", c.at_start,
+    {.meaning = "Evaluate every held-out set before the first step. In a later round: where it "
+                "starts from a checkpoint."});
   v("every", c.every,
     {.meaning = "How often every held-out set is evaluated inside a round: steps, epoch or "
                 "never. The end of a round always is."});
   v("max_examples", c.max_examples,
-    {.meaning = "Examples of each held-out set, chosen by seed; 0: all.", .minimum = 0});
+    {.meaning = "Examples of each held-out set, chosen by seed; 0: all. In a round: for what is "
+                "evaluated inside it; the ends of all rounds take the same examples.",
+     .minimum = 0});
 }
 
 template <class V>

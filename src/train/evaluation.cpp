@@ -35,6 +35,15 @@ nlohmann::json to_json(const EvaluationRow& row) {
   return json;
 }
 
+std::string in_words(const EvaluationRow& row) {
+  std::string text;
+  for (const auto& [source, score] : row) {
+    text += fmt::format("{}{} {:.4f} ({:.1f}%)", text.empty() ? "" : ", ", source, score.loss,
+                        100 * score.accuracy);
+  }
+  return text;
+}
+
 EvaluationRow row_from_json(const nlohmann::json& json) {
   EvaluationRow row;
   for (const auto& entry : json) {

@@ -24,6 +24,8 @@ struct HeldoutScore {
 using EvaluationRow = base::Named<HeldoutScore>;  // by source
 
 nlohmann::json to_json(const EvaluationRow& row);
+// "gsm8k 1.2345 (56.7%), general 2.3456 (45.6%)".
+std::string in_words(const EvaluationRow& row);
 EvaluationRow row_from_json(const nlohmann::json& json);
 
 // Whether `every` falls on this step of a round (counted from 1).
@@ -41,7 +43,6 @@ class Evaluator {
 
   // Collective over the group. Every held-out set, whole.
   EvaluationRow evaluate(Stepper& stepper) const;
-  bool empty() const { return heldout_.empty(); }
 
  private:
   std::vector<Heldout> heldout_;

@@ -5,8 +5,10 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
+#include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
 
@@ -18,6 +20,26 @@ using checkpoint::Verify;
 void copy_in(const Checkpoint& source, const std::string& name, base::Slice elements,
              at::Tensor target) {
   source.read(name, elements, target.data_ptr<float>());
+}
+
+// " hidden_size 64 there, 32 here; ...": in the words of config.json.
+std::string differences(const model::Shape& there, const model::Shape& here) {
+  const auto json_of = [](const model::Shape& shape) {
+    return nlohmann::json::parse(model::write_hf_config(shape, {}, "float32"));
+  };
+  const auto theirs = json_of(there);
+  const auto ours = json_of(here);
+  auto keys = ours;
+  keys.update(theirs);
+  std::string text;
+  for (const auto& [key, ignored] : keys.items()) {
+    const auto their = theirs.value(key, nlohmann::json());
+    const auto our = ours.value(key, nlohmann::json());
+    if (their == our) continue;
+    text += fmt::format("{} {} {} there, {} here", text.empty() ? "" : ";", key, their.dump(),
+                        our.dump());
+  }
+  return text;
 }
 
 }  // namespace
@@ -48,14 +70,47 @@ model::Shape read_shape(const std::string& path, comm::Control& control) {
   return shape;
 }
 
+std::string tokenizer_of(const std::string& path, comm::Control& control) {
+  std::string folder = path;
+  if (is_checkpoint(path)) {
+    const auto source = Checkpoint::open(path, control, Verify::kManifest);
+    folder = source.state().value("tokenizer", "");
+  }
+  return holds_tokenizer(folder) ? folder : "";
+}
+
+void check_same_model(const std::string& path, const model::Shape& shape, comm::Control& control) {
+  model::Shape other = read_shape(path, control);
+  other.family = shape.family;
+  other.max_seq = shape.max_seq;
+  other.initializer_std = shape.initializer_std;
+  if (other == shape) return;
+  base::fail_user("{}: holds another model than the one trained here:{}. Name one of the same.",
+                  path, differences(other, shape));
+}
+
 void load_weights(const std::string& path, model::Model& model, comm::Control& control,
                   base::Console& console) {
+  check_same_model(path, model.shape(), control);
   if (is_checkpoint(path)) {
     const auto source = Checkpoint::open(path, control, Verify::kFull);
     control.agree([&] { restore(source, model, false); });
     return;
   }
   for (const auto& remark : model::load_hf(path, model, control)) console.line("{}", remark);
+}
+
+std::string weights_digest(const model::Model& model) {
+  base::Hasher hasher;
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    const parallel::Unit& unit = model.unit(u);
+    for (size_t i = 0; i < unit.parameters().size(); ++i) {
+      const at::Tensor weight = unit.weight(i);
+      hasher.add(std::as_bytes(
+          std::span(weight.const_data_ptr<float>(), static_cast<size_t>(weight.numel()))));
+    }
+  }
+  return hasher.hex();
 }
 
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer) {

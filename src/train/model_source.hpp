@@ -20,16 +20,30 @@ inline constexpr const char* kExpAvgSqPrefix = "optimizer/exp_avg_sq/";
 
 // Keys of a checkpoint's state that every reader may rely on:
 //   "model_config": the model's config.json as text     "tokenizer": folder of the tokenizer
-//   "end_of_turn": trained end-of-turn id, -1 if none    "round", "round_name", "step", ...
+//   "end_of_turn": ids that end the trained turns        "round", "round_name", "step", ...
+//   "chat_template": Jinja text they were trained by; "": the tokenizer's own
 bool is_checkpoint(const std::string& path);
 
 // Collective over all ranks of `control`. Shape of the model in `path`; UserError when it is
 // neither a Hugging Face folder nor a checkpoint.
 model::Shape read_shape(const std::string& path, comm::Control& control);
 
-// Collective over all ranks of `control`. Weights of `path` into `model` (not its moments).
+// Collective over all ranks of `control`. Folder of the tokenizer that goes with the model in
+// `path`: the folder itself, or what a checkpoint says; "" when there is none.
+std::string tokenizer_of(const std::string& path, comm::Control& control);
+
+// Collective over all ranks of `control`. UserError unless the model in `path` computes what
+// `shape` does: everything but its family's name, its number of known positions and its
+// initialisation is compared.
+void check_same_model(const std::string& path, const model::Shape& shape, comm::Control& control);
+
+// Collective over all ranks of `control`. Weights of `path`, which must be of the same model
+// (check_same_model), into `model` (not its moments).
 void load_weights(const std::string& path, model::Model& model, comm::Control& control,
                   base::Console& console);
+
+// xxh3-128 of all weights, parameter by parameter in the model's order.
+std::string weights_digest(const model::Model& model);
 
 // What a model is to the checkpoint: its weights, and with an optimizer both moments.
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer);

@@ -11,11 +11,11 @@
 
 #include "base/hash.hpp"
 #include "data/loader.hpp"
-#include "data/packed_set.hpp"
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
 #include "train/calibration.hpp"
 #include "train/evaluation.hpp"
+#include "train/ledger_line.hpp"
 #include "train/memory.hpp"
 #include "train/metrics_line.hpp"
 #include "train/metrics_log.hpp"
@@ -24,11 +24,13 @@
 #include "train/round_lengths.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
+#include "train/run_sets.hpp"
 #include "train/run_state.hpp"
 #include "train/saver.hpp"
 #include "train/schedule.hpp"
 #include "train/shape_of.hpp"
 #include "train/step.hpp"
+#include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
 
@@ -74,6 +76,10 @@ class Run {
   // Folder, model, data, and the newest checkpoint.
   void prepare() {
     const model::Shape shape = base_shape();
+    if (config_.model.from && !config_.tokenizer) {
+      const std::string folder = tokenizer_of(*config_.model.from, control_);
+      if (!folder.empty()) config_.tokenizer = folder;
+    }
     control_.agree([&] {
       for (const auto& round : config_.rounds) {
         shape.check_length(round.batch.value.seq_len, config_.place + ": batch.seq_len");
@@ -89,11 +95,11 @@ class Run {
     auto newest = saver_->find();
     if (newest) {
       control_.agree([&] { accept(*newest); });
-    } else {
-      load_base();
     }
+    check_inits(shape, newest ? static_cast<size_t>(state_.round) + 1 : 0);
+    if (!newest) load_base();
     ensure_packed(data_, control_, group_, console_);
-    control_.agree([&] { open_sets(shape.vocab); });
+    control_.agree([&] { sets_ = std::make_unique<RunSets>(data_, config_, shape.vocab); });
     if (newest) {
       control_.agree([&] { resume(*newest); });
     }
@@ -101,9 +107,7 @@ class Run {
     choose_micro_batches();
     calibration_ = calibrate(group_);
     print_settings(config_, hooks_.host, *model_, most_rows(), calibration_, control_, console_);
-    evaluator_ =
-        std::make_unique<Evaluator>(heldout(), average_of(config_),
-                                    config_.rounds.front().batch.value.micro_packs.value, group_);
+    if (!data_.other_tokenizer.empty()) console_.warn("{}", data_.other_tokenizer);
     control_.on_first([&] {
       metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.step);
       folder_->event({{"event", newest ? "resumed" : "started"},
@@ -117,8 +121,10 @@ class Run {
       return;
     }
     state_.model_config = model::write_hf_config(shape, {}, "float32");
-    state_.tokenizer = config_.tokenizer_folder();
-    state_.end_of_turn = data_.end_of_turn;
+    if (holds_tokenizer(config_.tokenizer_folder())) {
+      state_.tokenizer =
+          std::filesystem::absolute(config_.tokenizer_folder()).lexically_normal().string();
+    }
     if (needs_base_row()) evaluate_row("base");
     begin_round(0);
   }
@@ -138,23 +144,20 @@ class Run {
     }
   }
 
-  void open_sets(int64_t vocab) {
-    for (const auto& request : data_.rounds) {
-      sets_.push_back(
-          std::make_unique<data::PackedSet>(data::PackedSet::open(request.out_folder, vocab)));
+  // Checkpoints that rounds from `first` on start from, before hours go into the rounds before. One
+  // that this run is still to write cannot be looked at yet.
+  void check_inits(const model::Shape& shape, size_t first) {
+    const auto own = std::filesystem::weakly_canonical(config_.run_folder() + "/checkpoints");
+    for (size_t i = first; i < config_.rounds.size(); ++i) {
+      const Init& init = config_.rounds[i].init;
+      if (init.kind != Init::Kind::kCheckpoint) continue;
+      const auto path = std::filesystem::weakly_canonical(init.checkpoint);
+      bool later = false;
+      control_.on_first(
+          [&] { later = path.parent_path() == own && !is_checkpoint(path.string()); });
+      if (control_.any_true(later)) continue;
+      check_same_model(init.checkpoint, shape, control_);
     }
-    for (const auto& heldout : data_.heldout) {
-      heldout_sets_.push_back(std::make_unique<data::PackedSet>(
-          data::PackedSet::open(heldout.request.out_folder, vocab)));
-    }
-  }
-
-  std::vector<Evaluator::Heldout> heldout() const {
-    std::vector<Evaluator::Heldout> all;
-    for (size_t i = 0; i < heldout_sets_.size(); ++i) {
-      all.push_back({data_.heldout[i].source, heldout_sets_[i].get()});
-    }
-    return all;
   }
 
   // The counters of a checkpoint of this very recipe and data.
@@ -169,11 +172,11 @@ class Run {
     for (int64_t i = 0; i <= state_.round; ++i) {
       const auto index = static_cast<size_t>(i);
       const std::string& name = config_.rounds[index].name;
-      if (i == state_.round && state_.plan_hashes.at(name) != sets_[index]->plan_hash()) {
+      if (i == state_.round && state_.plan_hashes.at(name) != sets_->round(index).plan_hash()) {
         base::fail_user(
             "{}: round '{}' was begun on other data (plan {} then, {} now). Put the "
             "data back, or use another run.name.",
-            config_.place, name, state_.plan_hashes.at(name), sets_[index]->plan_hash());
+            config_.place, name, state_.plan_hashes.at(name), sets_->round(index).plan_hash());
       }
     }
     restore(newest, *model_, state_.has_optimizer);
@@ -209,8 +212,8 @@ class Run {
   }
 
   bool needs_base_row() const {
-    if (heldout_sets_.empty()) return false;
-    bool needed = config_.evaluate.at_start || config_.rounds.front().evaluate.value.at_start;
+    if (!sets_->any_heldout()) return false;
+    bool needed = config_.rounds.front().evaluate.value.at_start;
     for (size_t i = 0; i < config_.rounds.size(); ++i) {
       const auto& gate = config_.rounds[i].gate;
       if (gate && (i == 0 || gate->relative_to != "previous")) needed = true;
@@ -219,7 +222,8 @@ class Run {
   }
 
   void evaluate_row(const std::string& name) {
-    state_.matrix.set(name, evaluator_->evaluate(*stepper_));
+    const auto evaluator = sets_->evaluator(config_.evaluate.max_examples, config_, group_);
+    state_.matrix.set(name, evaluator.evaluate(*stepper_));
     control_.on_first([&] {
       folder_->event({{"event", "evaluated"},
                       {"row", name},
@@ -255,33 +259,50 @@ class Run {
     state_.round_step = 0;
     state_.round_trained = false;
     state_.round_configs[round.name] = round_yaml(original_, i);
-    state_.plan_hashes[round.name] = sets_[i]->plan_hash();
+    state_.plan_hashes[round.name] = sets_->round(i).plan_hash();
+    state_.start_digest = weights_digest(*model_);
+    take_turns(round, data_.turns[i]);
+    // After the round before these weights have a row already.
+    if (round.init.kind == Init::Kind::kCheckpoint && round.evaluate.value.at_start &&
+        sets_->any_heldout()) {
+      evaluate_row(round.name + ", start");
+    }
   }
 
-  RoundLengths lengths() const {
-    std::vector<int64_t> packs;
-    for (const auto& set : sets_) packs.push_back(set->packs());
-    return {config_.rounds, packs};
+  // What the model will stop at, and be prompted by.
+  void take_turns(const RoundSection& round, const Turns& turns) {
+    for (const int64_t id : turns.end_of_turn) {
+      if (std::ranges::find(state_.end_of_turn, id) == state_.end_of_turn.end()) {
+        state_.end_of_turn.push_back(id);
+      }
+    }
+    state_.chat_template = turns.chat_templates.size() == 1 ? turns.chat_templates.front() : "";
+    if (turns.chat_templates.size() > 1) {
+      console_.warn(
+          "the sources of round '{}' have {} different chat templates: its model is exported with "
+          "the tokenizer's own",
+          round.name, turns.chat_templates.size());
+    }
   }
 
   // Steps of round i from where the state stands. Returns an exit code when the run ends here.
   std::optional<base::Exit> train_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
-    const RoundLengths lengths = this->lengths();
+    const RoundLengths lengths(config_.rounds, sets_->packs_of_rounds());
     const int64_t total = lengths.steps(i);
     const int64_t epoch = lengths.steps_per_epoch(i);
     const size_t schedule_round = lengths.schedule_round(i);
     const int64_t schedule_total = lengths.schedule_steps(i);
     const ScheduleSection& schedule = config_.rounds[schedule_round].schedule.value;
     const OptimizerSection& optimizer = round.optimizer.value;
-    data::Loader loader(*sets_[i], {.packs_per_step = round.batch.value.packs,
-                                    .micro_packs = round.batch.value.micro_packs.value,
-                                    .rank = group_.rank(),
-                                    .size = group_.size(),
-                                    .seed = static_cast<uint64_t>(config_.run.seed) + i,
-                                    .average = average_of(config_)});
+    data::Loader loader(sets_->round(i), {.packs_per_step = round.batch.value.packs,
+                                          .micro_packs = round.batch.value.micro_packs.value,
+                                          .rank = group_.rank(),
+                                          .size = group_.size(),
+                                          .seed = static_cast<uint64_t>(config_.run.seed) + i,
+                                          .average = average_of(config_)});
     console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
-                  static_cast<double>(total) / static_cast<double>(epoch), sets_[i]->packs());
+                  static_cast<double>(total) / static_cast<double>(epoch), sets_->round(i).packs());
     ProgressLine progress(console_, round.name, state_.round_step, total, config_.run.print_every);
     while (state_.round_step < total) {
       if (config_.run.max_steps > 0 && state_.step >= config_.run.max_steps) {
@@ -311,9 +332,12 @@ class Run {
       ++state_.round_step;
 
       std::optional<EvaluationRow> row;
-      const bool evaluates = !evaluator_->empty() && state_.round_step < total &&
-                             is_due(round.evaluate.value.every, state_.round_step, epoch);
-      if (evaluates) row = evaluator_->evaluate(*stepper_);
+      const EvaluateSection& evaluate = round.evaluate.value;
+      const bool evaluates = sets_->any_heldout() && state_.round_step < total &&
+                             is_due(evaluate.every, state_.round_step, epoch);
+      if (evaluates) {
+        row = sets_->evaluator(evaluate.max_examples, config_, group_).evaluate(*stepper_);
+      }
       const double speed = result.totals.flops / seconds / calibration_;
       log_step(round, result, settings.adamw.lr, seconds, loader.waited_s() - waited_before, speed,
                row);
@@ -322,6 +346,7 @@ class Run {
                      .tokens_per_s = result.totals.real_tokens / seconds,
                      .trainable_per_s = result.totals.trainable_tokens / seconds,
                      .calibration_share = speed});
+      if (row) console_.line("held-out loss (token accuracy): {}", in_words(*row));
 
       const bool stop = control_.any_true(hooks_.stop_requested());
       if (state_.round_step == total) {
@@ -376,7 +401,7 @@ class Run {
   // Evaluation, gate, export, ledger. False when the gate ends the run.
   bool finish_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
-    if (!heldout_sets_.empty()) evaluate_row(round.name);
+    if (sets_->any_heldout()) evaluate_row(round.name);
     nlohmann::json gate_json;
     bool go_on = true;
     if (round.gate) {
@@ -392,7 +417,18 @@ class Run {
       }
     }
     const std::string exported = export_round(round);
-    control_.on_first([&] { folder_->ledger(ledger_line(i, gate_json, exported)); });
+    control_.on_first([&] {
+      const std::string saved = "checkpoints/" + saver_->round_name(static_cast<int64_t>(i));
+      folder_->ledger(ledger_line({.config = config_,
+                                   .round = i,
+                                   .state = state_,
+                                   .packed = data_.rounds[i],
+                                   .checkpoint = folder_->path(saved),
+                                   .exported = exported,
+                                   .gate = gate_json,
+                                   .ranks = control_.size(),
+                                   .version = hooks_.version}));
+    });
     if (i > 0) saver_->drop_optimizer(static_cast<int64_t>(i) - 1);
     if (!go_on)
       console_.line("the run ends here: gate.otherwise of round '{}' is stop", round.name);
@@ -411,38 +447,15 @@ class Run {
       options.type = config_.exports.dtype == "bf16"   ? model::ExportType::kBf16
                      : config_.exports.dtype == "fp16" ? model::ExportType::kFp16
                                                        : model::ExportType::kFp32;
-      if (data_.end_of_turn >= 0) options.end_of_turn = {data_.end_of_turn};
+      options.end_of_turn = state_.end_of_turn;
+      options.chat_template = state_.chat_template;
       model::export_hf(*model_, options);
     });
     console_.line("exported {}", target);
+    if (!holds_tokenizer(config_.tokenizer_folder())) {
+      console_.warn("{} has no tokenizer, as none is named: give `tokenizer: FOLDER`", target);
+    }
     return target;
-  }
-
-  nlohmann::json ledger_line(size_t i, const nlohmann::json& gate, const std::string& exported) {
-    const RoundSection& round = config_.rounds[i];
-    const std::string path =
-        folder_->path("checkpoints/" + saver_->round_name(static_cast<int64_t>(i)));
-    nlohmann::json data = nlohmann::json::object();
-    for (const auto& [name, passes] : round.data) data[name] = passes;
-    const auto* row = state_.matrix.row(round.name);
-    return {{"round", round.name},
-            {"index", i},
-            {"time", utc_now()},
-            {"base", config_.model.from.value_or("shape")},
-            {"steps", state_.round_step},
-            {"last_step", state_.step},
-            {"data", data},
-            {"plan_hash", sets_[i]->plan_hash()},
-            {"tokenizer_hash", sets_[i]->tokenizer_hash()},
-            {"config_hash", base::hash_hex(state_.round_configs.at(round.name))},
-            {"result_digest", stored_digest(path)},
-            {"checkpoint", path},
-            {"exported", exported},
-            {"ranks", control_.size()},
-            {"threads_per_rank", at::get_num_threads()},
-            {"version", hooks_.version},
-            {"heldout", row == nullptr ? nlohmann::json::array() : to_json(*row)},
-            {"gate", gate}};
   }
 
   // Why there is nothing to do: the last round's ledger line is there, or a gate has ended the run.
@@ -475,12 +488,10 @@ class Run {
   std::unique_ptr<RunFolder> folder_;    // on rank 0
   std::unique_ptr<MetricsLog> metrics_;  // on rank 0
   RunData data_;
-  std::vector<std::unique_ptr<data::PackedSet>> sets_;  // of the rounds
-  std::vector<std::unique_ptr<data::PackedSet>> heldout_sets_;
+  std::unique_ptr<RunSets> sets_;
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<Stepper> stepper_;
   std::unique_ptr<Saver> saver_;
-  std::unique_ptr<Evaluator> evaluator_;
   RunState state_;
   double calibration_ = 0;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -12,6 +13,7 @@
 #include "data/pack.hpp"
 #include "data/packed_format.hpp"
 #include "data/tokenized.hpp"
+#include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
 
@@ -85,10 +87,7 @@ std::vector<std::string> tokenised_files(const Config& config, const std::string
 
 // Found missing here, not by the export at the end of a round.
 void check_tokenizer(const Config& config) {
-  if (!config.tokenizer) return;
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"}) {
-    if (std::filesystem::exists(std::filesystem::path(*config.tokenizer) / name)) return;
-  }
+  if (!config.tokenizer || holds_tokenizer(*config.tokenizer)) return;
   base::fail_user(
       "{}: tokenizer: {} is not a folder with a tokenizer in it (such as tokenizer.json). "
       "tools/train_tokenizer makes one.",
@@ -111,7 +110,86 @@ data::PackRequest common_request(const Config& config, int64_t vocab, int64_t se
   return request;
 }
 
+template <class T>
+void add_new(std::vector<T>& all, const T& value) {
+  if (std::ranges::find(all, value) == all.end()) all.push_back(value);
+}
+
+Turns turns_of(const data::PackRequest& request) {
+  Turns turns;
+  for (const auto& source : request.sources) {
+    for (const auto& path : source.files) {
+      const data::TokenizedInfo info = data::read_tokenized_info(path);
+      if (info.end_of_turn_id >= 0) add_new(turns.end_of_turn, info.end_of_turn_id);
+      if (!info.chat_template.empty()) add_new(turns.chat_templates, info.chat_template);
+    }
+  }
+  return turns;
+}
+
+// A token id must mean the same in all that one model sees. Returns the hash of its tokenizer.
+std::string check_one_tokenizer(const RunData& data) {
+  std::string first_path;
+  std::string first_hash;
+  for (const auto* request : data.all()) {
+    for (const auto& source : request->sources) {
+      for (const auto& path : source.files) {
+        const std::string hash = data::read_tokenized_info(path).tokenizer_hash;
+        if (first_path.empty()) {
+          first_path = path;
+          first_hash = hash;
+        }
+        if (hash == first_hash) continue;
+        base::fail_user(
+            "sources.{}: {} was made with another tokenizer (hash {}) than {} (hash {}). Tokenise "
+            "all sources with the model's tokenizer.",
+            source.name, path, hash, first_path, first_hash);
+      }
+    }
+  }
+  return first_hash;
+}
+
+// Files of a tokenizer change without its ids changing, so another hash is no error.
+std::string warn_of_tokenizer(const std::string& folder, const std::string& hash_of_data) {
+  const std::string hash = tokenizer_hash(folder);
+  if (hash.empty() || hash == hash_of_data) return {};
+  return fmt::format(
+      "the data were tokenised with another tokenizer (hash {}) than {} (hash {}), which goes into "
+      "the exported models. Where their ids differ, name the right one by `tokenizer`.",
+      hash_of_data, folder, hash);
+}
+
+data::PackRequest heldout_request(const Config& config, const std::string& name, int64_t vocab,
+                                  int64_t seq_len, int64_t max_examples) {
+  const SourceSection& source = config.source(name);
+  auto request = common_request(config, vocab, seq_len);
+  request.seed = static_cast<uint64_t>(config.run.seed);
+  const bool main = max_examples == config.evaluate.max_examples;
+  const std::string folder = main ? "heldout" : fmt::format("heldout-{}", max_examples);
+  request.out_folder = fmt::format("{}/{}/{}", config.run_folder(), folder, name);
+  const bool split = source.heldout.split > 0;
+  request.sources.push_back(
+      {.name = name,
+       .files = split ? tokenised_files(config, name, "train", source.train)
+                      : tokenised_files(config, name, "heldout", source.heldout.files),
+       .heldout_split = source.heldout.split,
+       .take_heldout = split,
+       .max_examples = max_examples});
+  return request;
+}
+
 }  // namespace
+
+std::vector<const data::PackRequest*> RunData::all() const {
+  std::vector<const data::PackRequest*> requests;
+  for (const auto& request : rounds) requests.push_back(&request);
+  for (const auto& entry : heldout) requests.push_back(&entry.request);
+  for (const auto& [max_examples, entries] : heldout_inside) {
+    for (const auto& entry : entries) requests.push_back(&entry.request);
+  }
+  return requests;
+}
 
 data::Average average_of(const Config& config) {
   return config.loss.average == "examples" ? data::Average::kExamples : data::Average::kTokens;
@@ -138,22 +216,21 @@ RunData plan_data(const Config& config, int64_t vocab) {
   }
   for (const auto& [name, source] : config.sources) {
     if (!source.heldout.given()) continue;
-    // One set for all rounds, so that their losses can be compared.
-    auto request = common_request(config, vocab, longest);
-    request.seed = static_cast<uint64_t>(config.run.seed);
-    request.out_folder = fmt::format("{}/heldout/{}", config.run_folder(), name);
-    const bool split = source.heldout.split > 0;
-    request.sources.push_back(
-        {.name = name,
-         .files = split ? tokenised_files(config, name, "train", source.train)
-                        : tokenised_files(config, name, "heldout", source.heldout.files),
-         .heldout_split = source.heldout.split,
-         .take_heldout = split,
-         .max_examples = config.evaluate.max_examples});
-    data.heldout.push_back({name, std::move(request)});
+    // One set for the ends of all rounds, so that their losses can be compared.
+    const auto request = [&](int64_t max_examples) {
+      return heldout_request(config, name, vocab, longest, max_examples);
+    };
+    data.heldout.push_back({name, request(config.evaluate.max_examples)});
+    std::set<int64_t> inside;
+    for (const auto& round : config.rounds) {
+      const EvaluateSection& evaluate = round.evaluate.value;
+      const int64_t most = evaluate.max_examples;
+      if (evaluate.every.never() || most == config.evaluate.max_examples) continue;
+      if (inside.insert(most).second) data.heldout_inside[most].push_back({name, request(most)});
+    }
   }
-  const auto& first = data.rounds.front().sources.front().files.front();
-  data.end_of_turn = data::read_tokenized_info(first).end_of_turn_id;
+  data.other_tokenizer = warn_of_tokenizer(config.tokenizer_folder(), check_one_tokenizer(data));
+  for (const auto& request : data.rounds) data.turns.push_back(turns_of(request));
   return data;
 }
 
@@ -171,10 +248,7 @@ void check_same_data(const data::PackRequest& request, const std::string& place,
 
 void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
                    base::Console& console) {
-  std::vector<const data::PackRequest*> requests;
-  for (const auto& request : data.rounds) requests.push_back(&request);
-  for (const auto& heldout : data.heldout) requests.push_back(&heldout.request);
-  for (const data::PackRequest* request : requests) {
+  for (const data::PackRequest* request : data.all()) {
     bool current = false;
     // Rank 0 decides alone: on shared file systems ranks may see different things for a while.
     control.on_first([&] { current = data::is_current(request->out_folder, *request); });

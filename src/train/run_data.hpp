@@ -4,6 +4,7 @@
 // made of its text: <run.dir>/cache/<run.name>/<source>.train.h5 and .heldout.h5.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,24 @@ struct HeldoutData {
   data::PackRequest request;  // out_folder is the packed set
 };
 
+// How the conversations that a round trains on are written: what a model must be prompted with, and
+// where it stops.
+struct Turns {
+  std::vector<int64_t> end_of_turn;         // distinct ids, in the order of the sources
+  std::vector<std::string> chat_templates;  // distinct texts; none: the files do not hold them
+};
+
 struct RunData {
   std::vector<data::PackRequest> rounds;  // one per round of the configuration
+  std::vector<Turns> turns;               // the same
   std::vector<HeldoutData> heldout;       // in the order of the sources
-  int64_t end_of_turn = -1;               // of the tokenised files
+  // The same with other numbers of examples, by evaluate.max_examples of rounds that evaluate
+  // inside.
+  std::map<int64_t, std::vector<HeldoutData>> heldout_inside;
+  // "" or a warning: the data were made with another tokenizer than the one that is exported.
+  std::string other_tokenizer;
+
+  std::vector<const data::PackRequest*> all() const;
 };
 
 // What `loss.average` means to the loader.

@@ -21,9 +21,11 @@ nlohmann::json RunState::to_json(const Config& config) const {
           {"round_configs", round_configs},
           {"plan_hashes", plan_hashes},
           {"micro_packs", micro_packs},
+          {"start_digest", start_digest},
           {"model_config", model_config},
           {"tokenizer", tokenizer},
-          {"end_of_turn", end_of_turn}};
+          {"end_of_turn", end_of_turn},
+          {"chat_template", chat_template}};
 }
 
 RunState RunState::from_json(const nlohmann::json& json) {
@@ -41,9 +43,11 @@ RunState RunState::from_json(const nlohmann::json& json) {
     json.at("round_configs").get_to(state.round_configs);
     json.at("plan_hashes").get_to(state.plan_hashes);
     json.at("micro_packs").get_to(state.micro_packs);
+    json.at("start_digest").get_to(state.start_digest);
     json.at("model_config").get_to(state.model_config);
     json.at("tokenizer").get_to(state.tokenizer);
     json.at("end_of_turn").get_to(state.end_of_turn);
+    json.at("chat_template").get_to(state.chat_template);
     return state;
   } catch (const nlohmann::json::exception& error) {
     throw base::UserError(fmt::format(

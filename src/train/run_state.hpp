@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "train/config.hpp"
 #include "train/evaluation.hpp"
@@ -25,10 +26,12 @@ struct RunState {
   std::map<std::string, std::string> round_configs;
   std::map<std::string, std::string> plan_hashes;
   std::map<std::string, int64_t> micro_packs;  // where the configuration said auto
+  std::string start_digest;                    // of the weights the round began with
   // What readers of the checkpoint need (train/model_source.hpp).
   std::string model_config;
   std::string tokenizer;
-  int64_t end_of_turn = -1;
+  std::vector<int64_t> end_of_turn;  // ids that end the turns trained so far
+  std::string chat_template;         // of the round's data; "": the tokenizer's own
 
   nlohmann::json to_json(const Config& config) const;
   static RunState from_json(const nlohmann::json& json);

@@ -56,6 +56,13 @@ class ErrorTest(harness.RunTest):
         self.assertFalse(self.run_folder().exists())
 
 
+class Tokenizers(ErrorTest):
+    def test_heldout_examples_of_another_tokenizer(self):
+        with h5py.File(self.heldout_file, "r+") as file:
+            file.attrs["tokenizer_hash"] = "1" * 32
+        self.refuse_changed({}, "was made with another tokenizer")
+
+
 class Configuration(ErrorTest):
     def test_unknown_keys_lead_to_the_right_ones(self):
         self.refuse_changed({"optimizer": {"weigth_decay": 0.1}}, "Did you mean 'weight_decay'?")
@@ -170,6 +177,24 @@ class Data(ErrorTest):
     def test_an_export_without_a_tokenizer_folder_is_refused_at_the_start(self):
         absent = self.folder / "no-tokenizer"
         self.refuse_changed({"export": {"rounds": True}, "tokenizer": str(absent)}, absent)
+
+
+class Models(ErrorTest):
+    def later_round_from(self, checkpoint):
+        one = {"name": "one", "data": {"a": 1.0}, "steps": 2}
+        later = dict(one, name="later", init={"checkpoint": str(checkpoint)})
+        return {"rounds": [one, later]}
+
+    def test_a_missing_checkpoint_of_a_later_round(self):
+        nowhere = self.folder / "nowhere"
+        self.refuse_changed(self.later_round_from(nowhere), nowhere)
+
+    def test_a_later_round_from_another_model(self):
+        other = {"name": "other", "dir": str(self.folder / "elsewhere")}
+        wide = {"shape": {"rope_theta": 500000}}
+        self.train(self.recipe("other", **self.good(run=other, model=wide)))
+        found = self.folder / "elsewhere" / "other" / "checkpoints" / "round-00-one"
+        self.refuse_changed(self.later_round_from(found), "rope_theta 500000")
 
 
 class RunFolder(ErrorTest):

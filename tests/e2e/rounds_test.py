@@ -101,6 +101,26 @@ class Lengths(RoundTest):
         self.assertEqual(rows, ["base", "one"])
 
 
+    def test_a_round_has_its_own_number_of_examples_inside(self):
+        one = {"name": "one", "data": {"up": 1.0}, "steps": 4}
+        one["evaluate"] = {"at_start": False, "every": 2, "max_examples": 3}
+        self.train(self.rounds(one))
+        events = harness.json_lines(self.run_folder() / "events.jsonl")
+        self.assertEqual([e["row"] for e in events if e["event"] == "evaluated"], ["one"])
+        for folder, documents in (("heldout", 9), ("heldout-3", 3)):
+            with h5py.File(self.run_folder() / folder / "up" / "packed-00000.h5") as file:
+                self.assertEqual(file["pack_offsets"][-1], documents)
+
+    def test_a_round_from_a_checkpoint_is_evaluated_at_its_start(self):
+        one = {"name": "one", "data": {"up": 1.0}, "steps": 2}
+        first = self.run_folder() / "checkpoints" / "round-00-one"
+        self.train(self.rounds(one, dict(one, name="two", init={"checkpoint": str(first)})))
+        events = harness.json_lines(self.run_folder() / "events.jsonl")
+        rows = {e["row"]: e["evaluate"] for e in events if e["event"] == "evaluated"}
+        self.assertEqual(list(rows), ["base", "one", "two, start", "two"])
+        self.assertEqual(rows["two, start"], rows["one"])
+
+
 class Starts(RoundTest):
     def test_of_base_previous_and_checkpoint(self):
         one = {"name": "one", "data": {"up": 1.0}, "steps": 4}
@@ -261,6 +281,32 @@ class Results(harness.RunTest):
         measured = json.loads(done.stdout.splitlines()[-1])[0]["heldout"][0]["loss"]
         self.assertLess(abs(measured / loss - 1), 1e-5)
         self.assertLess(abs(self.ledger()[0]["heldout"][0]["loss"] / loss - 1), 1e-5)
+
+    def test_the_export_has_the_template_that_was_trained(self):
+        template = self.folder / "own.jinja"
+        template.write_text(
+            "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant: {% endif %}"
+        )
+        source = {"train": str(self.texts / "sorting.train.jsonl"), "template": str(template)}
+        config = self.recipe(
+            "templated",
+            tokenizer=str(self.texts / "tokenizer"),
+            sources={"sorting": source},
+            rounds=[{"name": "one", "data": {"sorting": 1.0}, "steps": 2}],
+        )
+        self.train(config, launcher=True)
+        run = self.run_folder("templated")
+        exported = self.folder / "exported"
+        done = harness.rondo("export", "--from", run / "checkpoints/round-00-one", "--out", exported)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for folder in (run / "rounds/one/model", exported):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": "Sort"}], tokenize=False, add_generation_prompt=True
+            )
+            self.assertEqual(text, "<|im_start|>user: Sort<|im_end|><|im_start|>assistant: ")
+        self.assertEqual(self.ledger("templated")[0]["inputs"][0]["source"], "sorting")
 
     def test_the_logical_file_holds_the_exported_weights(self):
         weights = safetensors.torch.load_file(self.model / "model.safetensors")

@@ -180,6 +180,29 @@ TEST(HfFolder, AnExportCarriesTheTokenizerAndStops) {
   EXPECT_EQ(load_refusal(folder / "m", shape), "accepted");
 }
 
+TEST(HfFolder, AnExportCarriesTheTrainedTemplateInPlaceOfTheTokenizers) {
+  const Shape shape = small_shape();
+  const TempFolder folder;
+  const std::string tokenizer = folder / "tokenizer";
+  std::filesystem::create_directory(tokenizer);
+  put(tokenizer + "/tokenizer.json", R"({"added_tokens":[],"model":{"vocab":{}}})");
+  const std::string config = R"({"chat_template":"own","pad_token":null})";
+  put(tokenizer + "/tokenizer_config.json", config);
+  const auto export_with = [&](const std::string& name, const std::string& chat_template) {
+    export_fresh(shape, {.target = folder / name,
+                         .tokenizer_folder = tokenizer,
+                         .chat_template = chat_template});
+  };
+  export_with("same", "own");
+  EXPECT_EQ(base::read_text(folder / "same/tokenizer_config.json"), config);
+  EXPECT_FALSE(std::filesystem::exists(folder / "same/chat_template.jinja"));
+  export_with("other", "trained");
+  EXPECT_EQ(base::read_text(folder / "other/chat_template.jinja"), "trained");
+  const Json kept = Json::parse(base::read_text(folder / "other/tokenizer_config.json"));
+  EXPECT_FALSE(kept.contains("chat_template"));
+  EXPECT_TRUE(kept.contains("pad_token"));
+}
+
 TEST(HfFolder, AFailedExportLeavesNothing) {
   const Shape shape = small_shape();
   const TempFolder folder;

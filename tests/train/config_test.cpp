@@ -373,7 +373,8 @@ TEST(RunState, JsonReadsBack) {
   state.micro_packs["first"] = 4;
   state.model_config = "{}";
   state.tokenizer = "t";
-  state.end_of_turn = 5;
+  state.end_of_turn = {5, 7};
+  state.chat_template = "{{ messages }}";
   const std::string text = state.to_json(config).dump();
   EXPECT_EQ(RunState::from_json(nlohmann::json::parse(text)).to_json(config).dump(), text);
   EXPECT_THROW(RunState::from_json(nlohmann::json::object()), base::UserError);

@@ -127,7 +127,7 @@ TEST_F(SaverTest, ACheckpointOfAnotherShapeIsRefused) {
   shape.ffn = 48;
   model::Model other(shape, *alone.group, true);
   EXPECT_THAT(data::user_error([&] { load_weights(path, other, alone.control, silent_); }),
-              testing::HasSubstr("has another shape than this model's"));
+              testing::HasSubstr("another model than the one trained here: intermediate_size"));
   EXPECT_THAT(data::user_error([&] { read_shape(folder_ / "nowhere", alone.control); }),
               testing::HasSubstr("there is no such folder"));
 }

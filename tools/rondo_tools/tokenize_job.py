@@ -45,9 +45,11 @@ class Job:
         """The attributes by which an existing file is known to be fresh."""
         formats.check_columns(self.columns)
         settings = {"rules": _RULES, "format": self.format, "columns": self.columns}
+        template = template_text(self.tokenizer, self.template)
         return {
             "tokenizer_hash": tokenizer_hash(self.tokenizer),
-            "template_hash": text_hash(template_text(self.tokenizer, self.template)),
+            "chat_template": template,
+            "template_hash": text_hash(template),
             "settings_hash": settings_hash(settings),
             "source_files": json.dumps(sources.describe(self.inputs)),
         }

@@ -1,0 +1,34 @@
+// The packed sets of a run, open for reading, and what evaluates the held-out ones.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "data/packed_set.hpp"
+#include "train/evaluation.hpp"
+#include "train/run_data.hpp"
+
+namespace rondo::train {
+
+class RunSets {
+ public:
+  // Called on every rank, once the sets are there. `vocab`: ids of the model.
+  RunSets(const RunData& data, const Config& config, int64_t vocab);
+
+  const data::PackedSet& round(size_t i) const { return *rounds_[i]; }
+  std::vector<int64_t> packs_of_rounds() const;
+  bool any_heldout() const { return !heldout_.empty() && !heldout_.begin()->second.empty(); }
+
+  // Of every held-out source, at most `max_examples` of each (evaluate.max_examples).
+  Evaluator evaluator(int64_t max_examples, const Config& config, comm::Group& group) const;
+
+ private:
+  const data::PackedSet* open(const data::PackRequest& request, int64_t vocab);
+
+  std::vector<std::unique_ptr<data::PackedSet>> all_;
+  std::vector<const data::PackedSet*> rounds_;
+  std::map<int64_t, std::vector<Evaluator::Heldout>> heldout_;  // by max_examples
+};
+
+}  // namespace rondo::train
