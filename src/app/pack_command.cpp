@@ -4,10 +4,9 @@
 #include "app/command.hpp"
 #include "app/config_options.hpp"
 #include "app/version.hpp"
-#include "train/model_source.hpp"
+#include "train/base_model.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
-#include "train/shape_of.hpp"
 
 namespace rondo::app {
 
@@ -16,9 +15,8 @@ namespace {
 base::Exit run(const ConfigOptions& options, Context& context) {
   auto& control = context.control;
   const train::Config config = options.read(control);
+  const int64_t vocab = train::base_shape(config, control).vocab;
   if (options.check_ranks > 0) return base::Exit::kDone;
-  const int64_t vocab = config.model.from ? train::read_shape(*config.model.from, control).vocab
-                                          : config.model.shape->vocab;
   std::unique_ptr<train::RunFolder> folder;
   control.on_first([&] { folder = std::make_unique<train::RunFolder>(config, context.console); });
   train::RunData data;

@@ -5,6 +5,7 @@
 #include "app/config_options.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
+#include "train/base_model.hpp"
 #include "train/run.hpp"
 
 namespace rondo::app {
@@ -16,7 +17,10 @@ Command train_command() {
           [options](Context& context) {
             install_stop_signals();
             const train::Config config = options->read(context.control);
-            if (options->check_ranks > 0) return base::Exit::kDone;
+            if (options->check_ranks > 0) {
+              train::base_shape(config, context.control);
+              return base::Exit::kDone;
+            }
             const auto group = context.runtime.make_group();
             return train::run(config, context.control, *group, context.console,
                               {.stop_requested = stop_requested,

@@ -22,6 +22,10 @@ namespace rondo::model {
 // the user (tensors that are in the file and not used).
 std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control);
 
+// Called on one rank. UserError when a safetensors file is malformed, or names or shapes of its
+// tensors are not those of `shape`. Reads headers alone.
+void check_hf(const std::string& folder, const Shape& shape);
+
 enum class ExportType { kFp32, kBf16, kFp16 };
 
 struct ExportOptions {

@@ -128,6 +128,10 @@ std::vector<std::string> load(const std::string& folder, Model& model) {
 
 }  // namespace
 
+void check_hf(const std::string& folder, const Shape& shape) {
+  check_names(folder, shape, storage::SafetensorsReader::open_folder(folder));
+}
+
 std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control) {
   std::vector<std::string> remarks;
   control.agree([&] { remarks = load(folder, model); });

@@ -13,6 +13,7 @@
 #include "data/loader.hpp"
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
+#include "train/base_model.hpp"
 #include "train/calibration.hpp"
 #include "train/evaluation.hpp"
 #include "train/ledger_line.hpp"
@@ -28,7 +29,6 @@
 #include "train/run_state.hpp"
 #include "train/saver.hpp"
 #include "train/schedule.hpp"
-#include "train/shape_of.hpp"
 #include "train/step.hpp"
 #include "train/tokenizer_files.hpp"
 
@@ -75,16 +75,11 @@ class Run {
  private:
   // Folder, model, data, and the newest checkpoint.
   void prepare() {
-    const model::Shape shape = base_shape();
+    const model::Shape shape = base_shape(config_, control_);
     if (config_.model.from && !config_.tokenizer) {
       const std::string folder = tokenizer_of(*config_.model.from, control_);
       if (!folder.empty()) config_.tokenizer = folder;
     }
-    control_.agree([&] {
-      for (const auto& round : config_.rounds) {
-        shape.check_length(round.batch.value.seq_len, config_.place + ": batch.seq_len");
-      }
-    });
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     model_ = std::make_unique<model::Model>(shape, group_, true);
@@ -127,13 +122,6 @@ class Run {
     }
     if (needs_base_row()) evaluate_row("base");
     begin_round(0);
-  }
-
-  model::Shape base_shape() {
-    if (config_.model.from) return read_shape(*config_.model.from, control_);
-    model::Shape shape = shape_of(*config_.model.shape);
-    control_.agree([&] { shape.validate(config_.place + ": model.shape"); });
-    return shape;
   }
 
   void load_base() {

@@ -185,6 +185,14 @@ class Models(ErrorTest):
         later = dict(one, name="later", init={"checkpoint": str(checkpoint)})
         return {"rounds": [one, later]}
 
+    def test_a_model_is_looked_at_before_texts_are_tokenised(self):
+        nowhere = self.folder / "nowhere"
+        model = {"shape": None, "from": str(nowhere)}
+        text = self.folder / "a.jsonl"
+        text.write_text('{"prompt": "a", "completion": "b"}\n')
+        sources = {"a": {"train": str(text), "heldout": None}}
+        self.refuse_changed({"model": model, "sources": sources}, nowhere, launcher=True)
+
     def test_a_missing_checkpoint_of_a_later_round(self):
         nowhere = self.folder / "nowhere"
         self.refuse_changed(self.later_round_from(nowhere), nowhere)

@@ -1,0 +1,28 @@
+#include "train/base_model.hpp"
+
+#include "model/hf_folder.hpp"
+#include "train/model_source.hpp"
+#include "train/shape_of.hpp"
+
+namespace rondo::train {
+
+model::Shape base_shape(const Config& config, comm::Control& control) {
+  model::Shape shape;
+  if (config.model.from) {
+    shape = read_shape(*config.model.from, control);
+    control.on_first([&] {
+      if (!is_checkpoint(*config.model.from)) model::check_hf(*config.model.from, shape);
+    });
+  } else {
+    shape = shape_of(*config.model.shape);
+    control.agree([&] { shape.validate(config.place + ": model.shape"); });
+  }
+  control.agree([&] {
+    for (const auto& round : config.rounds) {
+      shape.check_length(round.batch.value.seq_len, config.place + ": batch.seq_len");
+    }
+  });
+  return shape;
+}
+
+}  // namespace rondo::train

@@ -1,0 +1,15 @@
+// The base model that a configuration names: its shape, checked before anything is made.
+#pragma once
+
+#include "comm/control.hpp"
+#include "model/shape.hpp"
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+// Collective over all ranks of `control`. Shape of `model.from` or `model.shape`. UserError when
+// there is no such model, its weights do not fit its config.json (names and shapes; no weight is
+// read), or a round's seq_len is beyond the positions it knows.
+model::Shape base_shape(const Config& config, comm::Control& control);
+
+}  // namespace rondo::train
