@@ -1,27 +1,49 @@
 """tools/tensorboard: the events hold every metric once, also while the run goes on."""
 
-import json
 import math
 import unittest
+from unittest import mock
 
 from tests.tools.support import ToolTest, run_tool
 
 
-def step(name, number, own, loss, **more):
-    line = {"round": name, "step": number, "round_step": own, "loss": loss, "lr": 0.1}
-    return {**line, "tokens_per_s": 10, "updated": True, "grad_norm": "nan", **more}
+def step(name, number, own, loss, evaluate=None):
+    """A line of metrics.jsonl, to the letter as src/train/metrics_line.cpp writes it."""
+    line = (
+        f'{{"round": "{name}", "step": {number}, "round_step": {own}, "loss": {loss}, '
+        f'"grad_norm": "nan", "lr": 0.0018139805539328295, "tokens": 367, "trainable_tokens": 94, '
+        f'"accuracy": 0.734043, "seconds": 0.024005, "loader_wait_seconds": 0.000054, '
+        f'"tokens_per_s": 10.000, "flops_per_token": 4995875.6, '
+        f'"fraction_of_calibration": 1.392011, "updated": true'
+    )
+    return line + (f', "evaluate": {evaluate}}}' if evaluate else "}")
+
+
+def row(**losses):
+    """An evaluation as to_json of src/train/evaluation.cpp writes it."""
+    entries = [
+        f'{{"accuracy":0.25,"loss":{loss},"source":"{source}"}}' for source, loss in losses.items()
+    ]
+    return f"[{','.join(entries)}]"
+
+
+def evaluated(name, number, scores):
+    return (
+        f'{{"evaluate":{scores},"event":"evaluated","row":"{name}","step":{number},'
+        f'"time":"2026-11-25T03:27:11Z"}}'
+    )
 
 
 LINES = [
     step("first", 1, 1, 2.0),
-    step("first", 2, 2, 1.5, evaluate={"sums": {"loss": 1.75}}),
+    step("first", 2, 2, 1.5, row(sums=1.75)),
     step("second", 3, 1, 1.0),
 ]
 EVENTS = [
-    {"event": "started", "step": 0},
-    {"event": "evaluated", "step": 0, "evaluate": {"sums": {"loss": 3.0}, "chat": {"loss": 4.0}}},
-    {"event": "evaluated", "step": 3, "evaluate": {"sums": {"loss": 1.25}}},
-    {"event": "evaluated", "step": 3, "evaluate": {"sums": {"loss": 1.25}}},
+    '{"event":"started","ranks":1,"step":0,"time":"2026-11-25T03:27:10Z","version":"0.1.0"}',
+    evaluated("base", 0, row(sums=3.0, chat="null")),
+    evaluated("second", 3, row(sums=1.25)),
+    evaluated("second", 3, row(sums=1.25)),
 ]
 
 
@@ -30,11 +52,11 @@ class TensorBoard(ToolTest):
         super().setUp()
         self.metrics = self.folder / "metrics.jsonl"
         self.write(LINES)
-        text = "".join(json.dumps(line) + "\n" for line in EVENTS)
+        text = "".join(line + "\n" for line in EVENTS)
         (self.folder / "events.jsonl").write_text(text)
 
     def write(self, lines, rest=""):
-        self.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + rest)
+        self.metrics.write_text("".join(line + "\n" for line in lines) + rest)
 
     def events(self):
         from tensorboard.backend.event_processing import event_accumulator
@@ -54,7 +76,9 @@ class TensorBoard(ToolTest):
         self.assertEqual(events["rounds/first/loss"], [(1, 2.0), (2, 1.5)])
         self.assertEqual(events["rounds/second/loss"], [(1, 1.0)])
         self.assertEqual(events["evaluate/sums/loss"], [(0, 3.0), (2, 1.75), (3, 1.25)])
-        self.assertEqual(events["evaluate/chat/loss"], [(0, 4.0)])
+        self.assertEqual(events["evaluate/sums/accuracy"], [(0, 0.25), (2, 0.25), (3, 0.25)])
+        ((_, chat),) = events["evaluate/chat/loss"]
+        self.assertTrue(math.isnan(chat))
         self.assertEqual(events["train/tokens_per_s"], [(1, 10.0), (2, 10.0), (3, 10.0)])
         self.assertNotIn("train/updated", events)
         self.assertTrue(all(math.isnan(value) for _, value in events["train/grad_norm"]))
@@ -69,8 +93,7 @@ class TensorBoard(ToolTest):
     def test_a_half_written_line_waits_until_it_is_whole(self):
         from rondo_tools.tensorboard_command import Converter
 
-        last = json.dumps(LINES[-1])
-        self.write(LINES[:-1], last[:20])
+        self.write(LINES[:-1], LINES[-1][:20])
         converter = Converter(self.folder, self.folder / "tensorboard")
         self.assertEqual(converter.poll(), 2 + len(EVENTS))
         self.assertEqual(converter.poll(), 0)
@@ -92,6 +115,25 @@ class TensorBoard(ToolTest):
         self.write(LINES)
         self.assertEqual(converter.poll(), 3 + len(EVENTS))
         converter.close()
+        self.check_all()
+
+    def test_follow_waits_for_a_folder_that_is_not_there_yet(self):
+        later = self.folder.with_name(self.folder.name + "-later")
+        self.folder.rename(later)
+        naps = []
+
+        def sleep(seconds):
+            naps.append((seconds, self.folder.exists()))
+            if len(naps) == 2:
+                later.rename(self.folder)
+            if len(naps) == 3:
+                raise KeyboardInterrupt
+
+        with mock.patch("time.sleep", sleep):
+            done = run_tool("tensorboard", self.folder, "--follow", "--interval", 7)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(naps, [(7, False), (7, False), (7, True)])
+        self.assertIn("waiting", done.stdout)
         self.check_all()
 
     def test_a_resumed_run_replaces_the_steps_it_repeats(self):

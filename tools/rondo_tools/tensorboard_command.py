@@ -2,10 +2,12 @@
 
 Each figure of a step is written twice: as train/<name> over all steps of the run, and as
 rounds/<round>/<name> over the round's own steps. Figures of evaluations, those between rounds (in
-events.jsonl) too, are evaluate/<name>. Run again, the tool replaces the events it wrote before.
+events.jsonl) too, are evaluate/<source>/<name>. Run again, the tool replaces the events it wrote
+before.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -28,6 +30,15 @@ def figures(value, prefix):
             yield from figures(item, f"{prefix}{name}/")
         elif _is_number(item):
             yield f"{prefix}{name}", float(item)
+
+
+def evaluation(rows):
+    """(name, number) of a list [{"source", "loss", "accuracy"}]; null is how it writes NaN."""
+    for row in rows:
+        for name, item in row.items():
+            if name != "source":
+                number = math.nan if item is None else item
+                yield f"evaluate/{row['source']}/{name}", float(number)
 
 
 def _is_number(item):
@@ -73,9 +84,9 @@ class Converter:
 
     def _carry_over(self, entry):
         step, when = entry["step"], entry.get("time")
-        if isinstance(entry.get("evaluate"), dict) and step not in self._evaluated:
+        if "evaluate" in entry and step not in self._evaluated:
             self._evaluated.add(step)
-            self._write(list(figures(entry["evaluate"], "evaluate/")), step, when)
+            self._write(list(evaluation(entry["evaluate"])), step, when)
         if "loss" not in entry:
             return
         values = {key: item for key, item in entry.items() if key not in _NOT_FIGURES}
@@ -96,25 +107,53 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="tensorboard", description=__doc__)
     parser.add_argument("run", metavar="RUN_FOLDER", help="holds metrics.jsonl")
     parser.add_argument("--out", metavar="FOLDER", help="default: RUN_FOLDER/tensorboard")
-    parser.add_argument("--follow", action="store_true", help="go on until interrupted")
+    parser.add_argument(
+        "--follow", action="store_true", help="go on until interrupted; wait for a run not begun"
+    )
     parser.add_argument("--interval", type=float, default=5.0, help="seconds between looks (5)")
     options = parser.parse_args(arguments)
     run = Path(options.run)
+    try:
+        if options.follow:
+            _wait_for(run, options.interval)
+        else:
+            _check(run)
+        _convert(run, options)
+    except KeyboardInterrupt:
+        if not options.follow:
+            raise
+    return 0
+
+
+def _check(run):
     metrics = run / "metrics.jsonl"
     if not run.is_dir():
-        raise UserError(f"{run}: no such run folder.")
-    if not metrics.is_file() and not options.follow:
+        raise UserError(f"{run}: no such run folder. Give one that is there; if the run has not "
+                        f"begun yet, --follow waits for it.")  # fmt: skip
+    if not metrics.is_file():
         raise UserError(f"{metrics}: no such file. Is {run} the folder of a run? It may not have "
                         f"begun: --follow waits for it.")  # fmt: skip
+
+
+def _wait_for(run, interval):
+    if not run.exists():
+        print(f"{run}: not there yet, waiting for it", flush=True)
+    while not run.exists():
+        time.sleep(interval)
+    if not run.is_dir():
+        raise UserError(f"{run}: is a file, expected the folder of a run.")
+
+
+def _convert(run, options):
     out = Path(options.out) if options.out else run / "tensorboard"
     converter = Converter(run, out)
-    lines = converter.poll()
-    print(f"{out}: {lines} lines", flush=True)
     try:
+        print(f"{out}: {converter.poll()} lines", flush=True)
         while options.follow:
             time.sleep(options.interval)
             converter.poll()
     except KeyboardInterrupt:
         converter.poll()
-    converter.close()
-    return 0
+        raise
+    finally:
+        converter.close()
