@@ -7,6 +7,8 @@ import sys
 import tempfile
 import time
 import unittest
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 SOURCE = Path(os.environ.get("RONDO_SOURCE", Path(__file__).resolve().parents[2]))
@@ -25,6 +27,23 @@ case $1 in
     while :; do read -r -t 1 <>"$2.pipe"; done ;;
 esac
 """
+
+
+# srun as launch/run uses it: says what it was given, and starts the program once.
+SRUN = r"""#!/bin/bash
+if [ "$1" = --mpi=list ]; then echo "MPI plugin types are... none pmix"; exit; fi
+echo "srun $*"
+while [[ $1 == -* ]]; do [ "$1" = -n ] && shift; shift; done
+exec "$@"
+"""
+
+
+def launch_run():
+    """launch/run as a module."""
+    loader = SourceFileLoader("launch_run", str(RUN))
+    module = module_from_spec(spec_from_loader("launch_run", loader))
+    loader.exec_module(module)
+    return module
 
 
 class LaunchRun(unittest.TestCase):
@@ -77,6 +96,54 @@ class LaunchRun(unittest.TestCase):
         self.assertEqual(result.stdout.count("threads=1 cbwr=AVX2,STRICT"), 4 * cores, result)
         result = self.run_it("-n", "2", "environment", OMP_NUM_THREADS="7")
         self.assertEqual(result.stdout.count("threads=7"), 2)
+
+    def in_slurm(self, *arguments, **variables):
+        """Output of launch/run inside an allocation that offers srun with PMIx."""
+        tools = self.folder / "tools"
+        tools.mkdir(exist_ok=True)
+        (tools / "srun").write_text(SRUN)
+        (tools / "srun").chmod(0o755)
+        environment = {"SLURM_JOB_ID": "7", "PATH": f"{tools}:{self.env['PATH']}", **variables}
+        result = self.run_it(*arguments, **environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_srun_gives_each_rank_its_cpus(self):
+        nodes = {"SLURM_NTASKS": "8", "SLURM_JOB_NUM_NODES": "2"}
+        for variables, cpus in (
+            ({"SLURM_CPUS_PER_TASK": "6"}, 6),
+            ({"SLURM_CPUS_PER_TASK": "6", "SLURM_JOB_CPUS_PER_NODE": "96(x2)"}, 6),
+            ({"SLURM_JOB_CPUS_PER_NODE": "64(x2)"}, 16),
+            ({"SLURM_JOB_CPUS_PER_NODE": "64,13"}, 3),
+            ({"SLURM_JOB_CPUS_PER_NODE": "2(x2)"}, 1),
+        ):
+            output = self.in_slurm("environment", **nodes, **variables)
+            self.assertIn(f" --cpus-per-task={cpus} --cpu-bind=cores -n 8 ", output)
+            self.assertIn(f"threads={cpus} ", output)
+        output = self.in_slurm("-n", "1", "environment")
+        cores = launch_run().local_cores()
+        self.assertIn(f" --cpus-per-task={cores} --cpu-bind=cores -n 1 ", output)
+        self.assertIn(f"threads={cores} ", output)
+
+    def test_threads_that_the_user_chose_leave_the_cpus_of_srun_alone(self):
+        variables = {"SLURM_CPUS_PER_TASK": "6", "OMP_NUM_THREADS": "2"}
+        output = self.in_slurm("-n", "2", "environment", **variables)
+        self.assertIn(" --cpus-per-task=6 ", output)
+        self.assertIn("threads=2 ", output)
+
+    def test_mpirun_inside_slurm_gives_each_rank_its_cpus(self):
+        # Two nodes: then mpirun is not tried out first.
+        variables = {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "5"}
+        output = self.in_slurm("--mpirun", "-n", "2", "--dry-run", "exit", "0", **variables)
+        self.assertIn("OMP_NUM_THREADS=5 ", output)
+        self.assertIn(" --map-by slot:PE=5 --bind-to core ", output)
+
+    def test_cpus_of_slurm_are_hardware_threads_or_cores(self):
+        cores_of = launch_run().cores_of
+        self.assertEqual(cores_of(8, on_node=32, threads=32, cores=16), 4)
+        self.assertEqual(cores_of(8, on_node=16, threads=32, cores=16), 8)
+        self.assertEqual(cores_of(8, on_node=0, threads=4, cores=2), 8)
+        self.assertEqual(cores_of(1, on_node=32, threads=32, cores=16), 1)
 
     def test_a_file_is_no_terminal(self):
         for ranks in ("1", "2"):
