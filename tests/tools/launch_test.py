@@ -93,9 +93,23 @@ class LaunchRun(unittest.TestCase):
     def test_threads_share_the_cores(self):
         cores = len(os.sched_getaffinity(0))
         result = self.run_it("-n", str(4 * cores), "environment")
-        self.assertEqual(result.stdout.count("threads=1 cbwr=AVX2,STRICT"), 4 * cores, result)
+        module = launch_run()
+        path = module.strict_path(module.cpuinfo())
+        self.assertEqual(result.stdout.count(f"threads=1 cbwr={path} "), 4 * cores, result)
         result = self.run_it("-n", "2", "environment", OMP_NUM_THREADS="7")
         self.assertEqual(result.stdout.count("threads=7"), 2)
+
+    def test_the_path_of_mkl_suits_the_processor(self):
+        avx512 = "fpu avx avx2 avx512f avx512dq avx512cd avx512bw avx512vl"
+        for vendor, flags, path in (
+            ("GenuineIntel", avx512, "AVX512,STRICT"),
+            ("GenuineIntel", "fpu avx avx2", "AVX2,STRICT"),
+            ("GenuineIntel", "fpu avx avx2 avx512f avx512cd avx512er avx512pf", "AVX2,STRICT"),
+            ("AuthenticAMD", avx512, "AVX2,STRICT"),
+        ):
+            processor = f"vendor_id\t: {vendor}\nmodel name\t: One\nflags\t\t: {flags}\nbugs\t\t:\n"
+            self.assertEqual(launch_run().strict_path(f"{processor}\n{processor}"), path)
+        self.assertEqual(launch_run().strict_path(""), "AVX2,STRICT")
 
     def in_slurm(self, *arguments, **variables):
         """Output of launch/run inside an allocation that offers srun with PMIx."""
