@@ -1,7 +1,9 @@
 """tools/prepare: what is fresh, what is stale, splits, and wrong configurations."""
 
+import json
 import os
 import unittest
+from pathlib import Path
 
 import h5py
 
@@ -138,6 +140,38 @@ class Prepare(ToolTest):
         self.assertNotIn("ready.train", state)
         with h5py.File(self.cache / "chat.train.h5") as file:
             self.assertEqual(len(file["example_id"]), 13)
+
+    def checkpoint(self, name, tokenizer):
+        """The folder of a checkpoint, of which the tool reads the manifest's state."""
+        folder = self.folder / "old" / "checkpoints" / name
+        folder.mkdir(parents=True)
+        state = {"run": "old", "round": 0, "tokenizer": str(tokenizer), "end_of_turn": 2}
+        manifest = {"hash": "0" * 32, "format": "rondo.checkpoint", "version": 1, "state": state}
+        (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+        return folder
+
+    def test_a_model_from_a_checkpoint_brings_its_tokenizer(self):
+        first = self.checkpoint("round-00-first", "tokenizer")
+        second = self.checkpoint("round-01-second", first)  # of a run that began from `first`
+        self.write_config(CONFIG.replace("tokenizer: {tokenizer}\n", ""))
+        here = Path.cwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.folder)
+        self.assertEqual(set(self.prepare(f"model.from={first}").values()), {"tokenised"})
+        self.assertEqual(set(self.prepare(f"model.from={second}").values()), {"fresh"})
+        self.assertEqual(
+            set(self.prepare(f"model.from={first}", "tokenizer=tokenizer").values()), {"fresh"}
+        )
+        os.chdir(here)
+        where = f"{first}: the checkpoint names the tokenizer 'tokenizer'"
+        self.refused(where, "Give `tokenizer: FOLDER`", overrides=[f"model.from={second}"])
+
+    def test_a_checkpoint_without_a_tokenizer_is_named(self):
+        self.write_config(CONFIG.replace("tokenizer: {tokenizer}\n", ""))
+        none = self.checkpoint("none", "")
+        self.refused("names no tokenizer", overrides=[f"model.from={none}"])
+        (none / "MANIFEST.json").write_text("{}")
+        self.refused("MANIFEST.json", "rondo inspect", overrides=[f"model.from={none}"])
 
     def refused(self, *texts, overrides=()):
         done = run_tool("prepare", self.config, *overrides)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rondo_tools import formats, sources
+from rondo_tools.checkpoint_state import is_bare_checkpoint, tokenizer_of
 from rondo_tools.errors import UserError
 from rondo_tools.run_config import section
 from rondo_tools.tokenize_job import Job
@@ -36,7 +37,7 @@ def _tokenizer(config, place):
             f"{place}: the sources are text, but no tokenizer is named. Give `tokenizer: FOLDER`, "
             f"or model.from with a tokenizer in it."
         )
-    return folder
+    return tokenizer_of(folder) if is_bare_checkpoint(folder) else folder
 
 
 def _patterns(value, key):
