@@ -197,6 +197,16 @@ class Prepare(ToolTest):
             with self.subTest(override):
                 self.refused(text, overrides=[override])
 
+    def test_a_broken_source_leaves_nothing_behind(self):
+        for text, found in (
+            ('{"text": "no question"}\n', "heldout.jsonl: the format is not recognised"),
+            ("[1, 2", "heldout.jsonl: starts with '[' but is not a JSON array"),
+        ):
+            with self.subTest(found):
+                (self.folder / "heldout.jsonl").write_text(text)
+                self.refused(found)
+                self.assertFalse(self.cache.exists())
+
     def test_a_missing_configuration_file(self):
         done = run_tool("prepare", self.folder / "none.yaml")
         self.assertEqual(done.returncode, 2)

@@ -6,7 +6,7 @@ import os
 from rondo_tools import run_config
 from rondo_tools.run_sources import needs
 from rondo_tools.tokenize_command import describe, positive
-from rondo_tools.tokenize_job import counts_of, is_fresh, run
+from rondo_tools.tokenize_job import counts_of, format_of, is_fresh, run
 
 
 def main(arguments):
@@ -23,11 +23,16 @@ def main(arguments):
     )
     options = parser.parse_args(arguments)
     config = run_config.load(options.config, options.overrides)
+    # All are looked at before the first is tokenised, so that a wrong one leaves nothing behind.
+    plan = []
     for need in needs(config, options.config, options.workers):
         identity = need.job.identity()
-        if is_fresh(need.job, identity):
+        fresh = is_fresh(need.job, identity)
+        plan.append((need, identity, None if fresh else format_of(need.job)))
+    for need, identity, format_name in plan:
+        if format_name is None:
             print(f"{need.label}: fresh, {describe(counts_of(need.job.out))}", flush=True)
         else:
-            counts = run(need.job, identity)
+            counts = run(need.job, identity, format_name)
             print(f"{need.label}: tokenised, {describe(counts)}", flush=True)
     return 0

@@ -70,7 +70,8 @@ def counts_of(path):
     return json.loads(read_attributes(path)["counts"])
 
 
-def _format_of(job):
+def format_of(job):
+    """Name of the format of the job's rows: as given, else recognised in the first of them."""
     if job.format != "auto":
         return job.format
     sample = []
@@ -117,12 +118,14 @@ def _results(encoder, chunks, workers):
             yield chunk, future.result()
 
 
-def run(job, identity=None):
+def run(job, identity=None, format_name=None):
     """Tokenises and publishes; returns the counts. UserError, and nothing published, when more
-    than the allowed share of the rows is rejected."""
+    than the allowed share of the rows is rejected. Of `identity` and `format_name`, what is known
+    already is not found out again."""
     identity = identity or job.identity()
+    format_name = format_name or format_of(job)
     encoder = RowEncoder(
-        job.tokenizer, template_text(job.tokenizer, job.template), _format_of(job), job.columns
+        job.tokenizer, template_text(job.tokenizer, job.template), format_name, job.columns
     )
     encoder.probe()
     workers = job.workers or os.cpu_count() or 1
