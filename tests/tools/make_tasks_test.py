@@ -110,6 +110,57 @@ class MakeTasks(ToolTest):
         self.assertEqual(done.returncode, 2)
         self.assertIn("arithmetic: only", done.stderr)
 
+    def test_a_question_tells_its_problem(self):
+        from rondo_tools.tasks import FAMILIES, key_of
+
+        random = Random(5)
+        for family, draw in FAMILIES.items():
+            for _ in range(300):
+                problem = draw(random)
+                self.assertEqual(key_of(family, problem.question), problem.key)
+            self.assertIsNone(key_of(family, "What is the capital of France?"))
+
+    def test_check_passes_disjoint_files(self):
+        self.make("a", "--train", 300, "--heldout", 50)
+        done = run_tool("make_tasks", "--check", self.folder / "a")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for family in CHECKS:
+            self.assertRegex(done.stdout, f"{family}: \\d+ problems in train, .*, 0 in both")
+
+    def test_check_finds_a_problem_that_is_trained_in_another_wording(self):
+        self.make("a", "--train", 300, "--heldout", 50)
+        other_wording = {
+            "arithmetic": lambda q: "Add {1} and {0}.".format(*re.findall(r"\d+", q)),
+            "sorting": lambda q: "Sort in ascending order: " + q.split(": ")[1][::-1],
+            "editing": lambda q: "Put in capitals: " + q.split(": ")[1],
+            "conversion": lambda q: q,
+        }
+        for family, reworded in other_wording.items():
+            heldout = self.folder / "a" / f"{family}.heldout.jsonl"
+            trained = self.folder / "a" / f"{family}.train.jsonl"
+            before = trained.read_text()
+            row = json.loads(heldout.read_text().splitlines()[7])
+            row["messages"][0]["content"] = reworded(row["messages"][0]["content"])
+            row["id"] = "leak"
+            trained.write_text(before + json.dumps(row) + "\n")
+            done = run_tool("make_tasks", "--check", self.folder / "a")
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertIn(f"{family}-heldout-7 is leak", done.stderr)
+            trained.write_text(before)
+
+    def test_check_refuses_what_it_cannot_judge(self):
+        self.make("a", "--train", 30, "--heldout", 5)
+        path = self.folder / "a" / "sorting.train.jsonl"
+        row = {"messages": [{"role": "user", "content": "Sort these: 1 2"}]}
+        path.write_text(path.read_text() + json.dumps(row) + "\n")
+        done = run_tool("make_tasks", "--check", self.folder / "a")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("sorting.train.jsonl: row 31 asks 'Sort these: 1 2'", done.stderr)
+        path.unlink()
+        done = run_tool("make_tasks", "--check", self.folder / "a")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("sorting.train.jsonl: no such file", done.stderr)
+
     def test_working_of_a_sum_carries(self):
         from rondo_tools.tasks import arithmetic
 

@@ -1,12 +1,15 @@
 """tools/quickstart_matrix: lets the model of each round answer the held-out prompts of each family
 (rondo generate), scores the answers (tools/decode, tools/score) and prints the matrix.
 
-Everything stays in the run folder, so that each of the three steps can be repeated by hand:
-rounds/ROUND/FAMILY.generated.h5, rounds/ROUND/FAMILY.answers.jsonl, matrix.json.
+Everything lies in the run folder, so that each step can be repeated by hand (README.md): copies of
+the texts and of the tokenised held-out prompts, data/FAMILY.train.jsonl, data/FAMILY.heldout.jsonl,
+data/FAMILY.heldout.h5; rounds/ROUND/FAMILY.generated.h5, rounds/ROUND/FAMILY.answers.jsonl;
+matrix.json.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,12 +43,31 @@ def _rounds(run):
     return names
 
 
-def _score(options, name, family):
+def _keep(options, families):
+    """Copies what the answers are asked from and judged by into the run folder."""
+    kept = Path(options.run) / "data"
+    kept.mkdir(exist_ok=True)
+    for family in families:
+        for source in (
+            Path(options.data) / f"{family}.train.jsonl",
+            Path(options.data) / f"{family}.heldout.jsonl",
+            Path(options.cache) / f"{family}.heldout.h5",
+        ):
+            if not source.is_file():
+                raise UserError(
+                    f"{source}: no such file. Give --data and --cache the folders that the run was "
+                    f"trained from."
+                )
+            shutil.copyfile(source, kept / source.name)
+    return kept
+
+
+def _score(options, kept, name, family):
     folder = Path(options.run) / "rounds" / name
     generated = folder / f"{family}.generated.h5"
     answers = folder / f"{family}.answers.jsonl"
-    references = Path(options.data) / f"{family}.heldout.jsonl"
-    prompts = Path(options.cache) / f"{family}.heldout.h5"
+    references = kept / f"{family}.heldout.jsonl"
+    prompts = kept / f"{family}.heldout.h5"
     _called(
         [ROOT / "launch/run", "-n", options.ranks, "generate", "--from", folder / "model",
          "--prompts", prompts, "--out", generated, "--max-new-tokens", 64, "--slots", 32]
@@ -73,11 +95,13 @@ def main(arguments):
     run = Path(options.run)
     options.cache = options.cache or run.parent / "cache" / run.name
     families = options.families.split()
+    rounds = _rounds(run)
+    kept = _keep(options, families)
     matrix = {}
     print("exact match on held-out prompts, in percent")
     print(f"{'round':12}" + "".join(f"{family:>14}" for family in families))
-    for name in _rounds(run):
-        matrix[name] = {family: _score(options, name, family)["share"] for family in families}
+    for name in rounds:
+        matrix[name] = {family: _score(options, kept, name, family)["share"] for family in families}
         cells = "".join(f"{100 * matrix[name][family]:14.1f}" for family in families)
         print(f"{name:12}{cells}", flush=True)
     (run / "matrix.json").write_text(json.dumps(matrix, indent=2) + "\n")
