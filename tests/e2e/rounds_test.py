@@ -298,7 +298,8 @@ class Results(harness.RunTest):
         self.train(config, launcher=True)
         run = self.run_folder("templated")
         exported = self.folder / "exported"
-        done = harness.rondo("export", "--from", run / "checkpoints/round-00-one", "--out", exported)
+        end = run / "checkpoints" / "round-00-one"
+        done = harness.rondo("export", "--from", end, "--out", exported)
         self.assertEqual(done.returncode, 0, done.stderr)
         for folder in (run / "rounds/one/model", exported):
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
