@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include "app/command.hpp"
+#include "app/stop_signal.hpp"
 #include "app/version.hpp"
 
 namespace rondo::app {
@@ -34,10 +37,22 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
   throw base::UserError("no command was given (see rondo --help)");
 }
 
+// For launch/run, which cannot always learn it from mpirun: rank 0 writes the exit code of the
+// program to the file that RONDO_EXIT_FILE names.
+void leave_exit_code(const comm::Runtime& runtime, int code) {
+  const char* path = std::getenv("RONDO_EXIT_FILE");
+  if (runtime.rank() != 0 || path == nullptr) return;
+  if (std::FILE* file = std::fopen(path, "w")) {
+    fmt::print(file, "{}\n", code);
+    std::fclose(file);
+  }
+}
+
 // Never returns: all ranks end with the code of the error, and it is told once.
 [[noreturn]] void fail(comm::Runtime& runtime, const std::exception& error) {
   const auto code = static_cast<int>(base::exit_code_of(error));
   std::fflush(stdout);
+  leave_exit_code(runtime, code);
   if (runtime.all_arrive(kSharedErrorSeconds)) {
     if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", error.what());
     std::fflush(stderr);
@@ -67,7 +82,9 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
     command.declare(*sub);
   }
   try {
-    return static_cast<int>(dispatch(parser, commands, context, argc, argv));
+    const auto code = static_cast<int>(dispatch(parser, commands, context, argc, argv));
+    leave_exit_code(runtime, code);
+    return code;
   } catch (const std::exception& error) {
     fail(runtime, error);
   }
@@ -77,6 +94,7 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
 }  // namespace rondo::app
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "train") rondo::app::install_stop_signals();
   rondo::comm::Runtime runtime(&argc, &argv);
   at::set_num_interop_threads(1);
   return rondo::app::run(runtime, argc, argv);

@@ -15,7 +15,6 @@ Command train_command() {
   return {"train", "run the rounds of a configuration, from the newest checkpoint if there is one",
           [options](CLI::App& parser) { options->declare(parser); },
           [options](Context& context) {
-            install_stop_signals();
             const train::Config config = options->read(context.control);
             if (options->check_ranks > 0) {
               train::base_shape(config, context.control);

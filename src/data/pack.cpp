@@ -141,21 +141,6 @@ std::vector<double> weights_by_source(PackedShard& shard, const std::vector<floa
   return sums;
 }
 
-// What unfinished calls left beside `target`.
-std::vector<fs::path> leftovers(const fs::path& target) {
-  const std::string begin = target.filename().string() + ".";
-  const fs::path parent = target.parent_path().empty() ? "." : target.parent_path();
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(parent, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(begin) && name.ends_with(".tmp") && entry.is_directory(error)) {
-      found.push_back(entry.path());
-    }
-  }
-  return found;
-}
-
 void check_target(const fs::path& target) {
   if (fs::exists(target) && !fs::exists(target / kPlanFile)) {
     base::fail_user(
@@ -233,7 +218,7 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
   // Shards, by all ranks.
   std::optional<storage::FolderPublisher> publisher;
   control.on_first([&] {
-    for (const fs::path& folder : leftovers(request.out_folder)) fs::remove_all(folder);
+    storage::remove_leftovers(request.out_folder);
     publisher.emplace(request.out_folder, storage::Existing::kMovedByCaller);
     storage::check_free_space(publisher->path(),
                               plan.packs() * request.seq_len * 5 + documents.size() * 26);

@@ -2,11 +2,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <bit>
 #include <set>
 #include <span>
 
 #include "base/error.hpp"
+#include "base/finite.hpp"
 #include "model/hf_folder.hpp"
 #include "model/weights.hpp"
 #include "storage/safetensors.hpp"
@@ -64,15 +64,6 @@ std::vector<std::string> check_names(const std::string& folder, const Shape& sha
                   list("of another shape", std::move(misshapen)), way_out);
 }
 
-bool all_finite(std::span<const float> values) {
-  constexpr uint32_t kExponent = 0x7f800000;
-  uint32_t bad = 0;
-  for (const float value : values) {
-    bad |= static_cast<uint32_t>((std::bit_cast<uint32_t>(value) & kExponent) == kExponent);
-  }
-  return bad == 0;
-}
-
 // transformers unties a head that is stored beside a different embedding, so a difference means
 // that config.json and weights do not belong together.
 void check_tied_head(const std::string& folder, const Model& model,
@@ -109,7 +100,7 @@ std::vector<std::string> load(const std::string& folder, Model& model) {
       const std::span<float> values(weight.mutable_data_ptr<float>(),
                                     static_cast<size_t>(parameter.numel()));
       reader.read(parameter.name, 0, values);
-      if (!all_finite(values)) not_finite.push_back(parameter.name);
+      if (!base::all_finite(values)) not_finite.push_back(parameter.name);
     }
   }
   if (!not_finite.empty()) {

@@ -96,6 +96,19 @@ void FolderPublisher::commit() {
   base::sync_folder(parent_of(target_));
 }
 
+void remove_leftovers(const std::string& target) {
+  const std::string begin = fs::path(target).filename().string() + ".";
+  std::error_code error;
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(parent_of(target), error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(begin) && name.ends_with(".tmp") && entry.is_directory(error)) {
+      found.push_back(entry.path());
+    }
+  }
+  for (const fs::path& folder : found) fs::remove_all(folder);
+}
+
 void rename_durably(const std::string& from, const std::string& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) base::fail_errno("rename", from);
   base::sync_folder(parent_of(to));

@@ -39,6 +39,10 @@ class FolderPublisher {
   bool published_ = false;
 };
 
+// Removes what publishers that were killed left beside `target`. Only where no other publisher of
+// the same target can be at work.
+void remove_leftovers(const std::string& target);
+
 // Moves a file or folder and syncs the parents of both names; SystemError when rename fails.
 void rename_durably(const std::string& from, const std::string& to);
 

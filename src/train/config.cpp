@@ -199,7 +199,6 @@ std::string round_yaml(Config config, size_t i) {
   writer.write("precision", config.precision);
   writer.write("pack", config.pack);
   writer.write("loss", config.loss);
-  writer.write("non_finite", config.non_finite);
   RoundSection own = round;
   own.gate.reset();
   own.evaluate.value = EvaluateSection{};

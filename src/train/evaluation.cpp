@@ -67,7 +67,9 @@ EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
     data::Loader loader(*heldout.set, order);
     Totals totals;
     for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
-      const Totals part = stepper.evaluate(loader.step(step));
+      std::vector<data::PackedBatch> batches;
+      control_.agree([&] { batches = loader.step(step); });
+      const Totals part = stepper.evaluate(batches);
       totals.weighted_loss += part.weighted_loss;
       totals.weight += part.weight;
       totals.correct += part.correct;

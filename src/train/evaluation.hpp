@@ -38,10 +38,14 @@ class Evaluator {
     const data::PackedSet* set;
   };
   Evaluator(std::vector<Heldout> heldout, data::Average average, int64_t micro_packs,
-            comm::Group& group)
-      : heldout_(std::move(heldout)), average_(average), micro_packs_(micro_packs), group_(group) {}
+            comm::Group& group, comm::Control& control)
+      : heldout_(std::move(heldout)),
+        average_(average),
+        micro_packs_(micro_packs),
+        group_(group),
+        control_(control) {}
 
-  // Collective over the group. Every held-out set, whole.
+  // Collective over the group and the control's ranks. Every held-out set, whole.
   EvaluationRow evaluate(Stepper& stepper) const;
 
  private:
@@ -49,6 +53,7 @@ class Evaluator {
   data::Average average_;
   int64_t micro_packs_;
   comm::Group& group_;
+  comm::Control& control_;
 };
 
 // Rows by name, in the order they were made: "base", then rounds.

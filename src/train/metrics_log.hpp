@@ -22,6 +22,8 @@ class MetricsLog {
 
   // Appends one object. Numbers given as `exact` text are written as they are.
   void append(const std::string& json_line);
+  // Puts on disk what was appended: before a checkpoint that counts these steps as done.
+  void sync() { file_.sync(); }
 
  private:
   base::File file_;

@@ -7,6 +7,14 @@
 
 namespace rondo::train {
 
+std::vector<size_t> schedule_mates(const std::vector<RoundSection>& rounds, size_t i) {
+  const auto carries = [&](size_t k) { return rounds.at(k).optimizer_state == "carry"; };
+  while (carries(i)) --i;
+  std::vector<size_t> mates = {i++};
+  for (; i < rounds.size() && carries(i); ++i) mates.push_back(i);
+  return mates;
+}
+
 int64_t RoundLengths::steps_per_epoch(size_t i) const {
   return base::ceil_div(packs_.at(i), rounds_.at(i).batch.value.packs);
 }
@@ -21,17 +29,11 @@ int64_t RoundLengths::steps(size_t i) const {
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
 }
 
-size_t RoundLengths::schedule_round(size_t i) const {
-  while (rounds_.at(i).optimizer_state == "carry") --i;
-  return i;
-}
+size_t RoundLengths::schedule_round(size_t i) const { return schedule_mates(rounds_, i).front(); }
 
 int64_t RoundLengths::schedule_steps(size_t i) const {
-  const size_t first = schedule_round(i);
-  int64_t total = steps(first);
-  for (size_t k = first + 1; k < rounds_.size() && rounds_[k].optimizer_state == "carry"; ++k) {
-    total += steps(k);
-  }
+  int64_t total = 0;
+  for (const size_t mate : schedule_mates(rounds_, i)) total += steps(mate);
   return total;
 }
 

@@ -8,6 +8,10 @@
 
 namespace rondo::train {
 
+// The rounds that share one schedule with round i (optimizer_state: carry), i among them, in order.
+// Their lengths, and so their data, fix its learning rates.
+std::vector<size_t> schedule_mates(const std::vector<RoundSection>& rounds, size_t i);
+
 class RoundLengths {
  public:
   // `packs[i]`: packs of an epoch of round i. `rounds` must outlive this.

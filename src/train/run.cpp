@@ -12,7 +12,6 @@
 #include "base/hash.hpp"
 #include "data/loader.hpp"
 #include "model/hf_config.hpp"
-#include "model/hf_folder.hpp"
 #include "train/base_model.hpp"
 #include "train/calibration.hpp"
 #include "train/evaluation.hpp"
@@ -22,6 +21,7 @@
 #include "train/metrics_log.hpp"
 #include "train/model_source.hpp"
 #include "train/progress.hpp"
+#include "train/round_export.hpp"
 #include "train/round_lengths.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
@@ -98,7 +98,7 @@ class Run {
     if (newest) {
       control_.agree([&] { resume(*newest); });
     }
-    if (control_.is_first()) folder_->keep(config_);
+    control_.on_first([&] { folder_->keep(config_); });
     choose_micro_batches();
     calibration_ = calibrate(group_);
     print_settings(config_, hooks_.host, *model_, most_rows(), calibration_, control_, console_);
@@ -152,19 +152,20 @@ class Run {
   void accept(const checkpoint::Checkpoint& newest) {
     state_ = RunState::from_json(newest.state());
     check_same_rounds(state_, config_);
-    const auto index = static_cast<size_t>(state_.round);
-    check_same_data(data_.rounds[index], config_.place, config_.rounds[index].name);
+    for (const size_t i : schedule_mates(config_.rounds, static_cast<size_t>(state_.round))) {
+      check_same_data(data_.rounds[i], config_.place, config_.rounds[i].name);
+    }
   }
 
   void resume(const checkpoint::Checkpoint& newest) {
-    for (int64_t i = 0; i <= state_.round; ++i) {
-      const auto index = static_cast<size_t>(i);
-      const std::string& name = config_.rounds[index].name;
-      if (i == state_.round && state_.plan_hashes.at(name) != sets_->round(index).plan_hash()) {
+    for (const size_t i : schedule_mates(config_.rounds, static_cast<size_t>(state_.round))) {
+      const std::string& name = config_.rounds[i].name;
+      const std::string& before = state_.plan_hashes.at(name);
+      if (before != sets_->round(i).plan_hash()) {
         base::fail_user(
-            "{}: round '{}' was begun on other data (plan {} then, {} now). Put the "
-            "data back, or use another run.name.",
-            config_.place, name, state_.plan_hashes.at(name), sets_->round(index).plan_hash());
+            "{}: round '{}' was begun, or its schedule was, on other data (plan {} then, {} now). "
+            "Put the data back, or use another run.name.",
+            config_.place, name, before, sets_->round(i).plan_hash());
       }
     }
     restore(newest, *model_, state_.has_optimizer);
@@ -210,7 +211,8 @@ class Run {
   }
 
   void evaluate_row(const std::string& name) {
-    const auto evaluator = sets_->evaluator(config_.evaluate.max_examples, config_, group_);
+    const auto evaluator =
+        sets_->evaluator(config_.evaluate.max_examples, config_, group_, control_);
     state_.matrix.set(name, evaluator.evaluate(*stepper_));
     control_.on_first([&] {
       folder_->event({{"event", "evaluated"},
@@ -247,7 +249,9 @@ class Run {
     state_.round_step = 0;
     state_.round_trained = false;
     state_.round_configs[round.name] = round_yaml(original_, i);
-    state_.plan_hashes[round.name] = sets_->round(i).plan_hash();
+    for (const size_t k : schedule_mates(config_.rounds, i)) {
+      state_.plan_hashes[config_.rounds[k].name] = sets_->round(k).plan_hash();
+    }
     state_.start_digest = weights_digest(*model_);
     take_turns(round, data_.turns[i]);
     // After the round before these weights have a row already.
@@ -324,7 +328,8 @@ class Run {
       const bool evaluates = sets_->any_heldout() && state_.round_step < total &&
                              is_due(evaluate.every, state_.round_step, epoch);
       if (evaluates) {
-        row = sets_->evaluator(evaluate.max_examples, config_, group_).evaluate(*stepper_);
+        row =
+            sets_->evaluator(evaluate.max_examples, config_, group_, control_).evaluate(*stepper_);
       }
       const double speed = result.totals.flops / seconds / calibration_;
       log_step(round, result, settings.adamw.lr, seconds, loader.waited_s() - waited_before, speed,
@@ -339,12 +344,16 @@ class Run {
       const bool stop = control_.any_true(hooks_.stop_requested());
       if (state_.round_step == total) {
         state_.round_trained = true;
+        control_.on_first([&] { metrics_->sync(); });
         saver_->save_round(state_);
         return stop ? stopped() : std::nullopt;
       }
       const bool reached = config_.run.max_steps > 0 && state_.step >= config_.run.max_steps;
       const bool due = control_.any_true(control_.is_first() && saver_->due(state_, epoch));
-      if (stop || reached || due) saver_->save_step(state_);
+      if (stop || reached || due) {
+        control_.on_first([&] { metrics_->sync(); });
+        saver_->save_step(state_);
+      }
       if (stop) return stopped();
     }
     return std::nullopt;
@@ -367,23 +376,31 @@ class Run {
                     config_.non_finite.limit);
       return;
     }
-    throw base::SystemError(text +
-                            " Lower optimizer.lr, look at the data of this step, or set "
-                            "non_finite.action: skip.");
+    if (config_.non_finite.action == "skip") {
+      throw base::SystemError(fmt::format(
+          "{} That is more than non_finite.limit = {}. Look at the data of these steps, or raise "
+          "the limit; another optimizer.lr needs another run.name.",
+          text, config_.non_finite.limit));
+    }
+    throw base::SystemError(
+        text +
+        " Look at the data of this step, or set non_finite.action: skip; another "
+        "optimizer.lr needs another run.name.");
   }
 
   void log_step(const RoundSection& round, const StepResult& result, double lr, double seconds,
                 double waited, double speed, const std::optional<EvaluationRow>& row) {
-    if (!control_.is_first()) return;
-    metrics_->append(metrics_line({.round = round.name,
-                                   .step = state_.step,
-                                   .round_step = state_.round_step,
-                                   .result = result,
-                                   .lr = lr,
-                                   .seconds = seconds,
-                                   .loader_wait_seconds = waited,
-                                   .fraction_of_calibration = speed,
-                                   .evaluation = row}));
+    control_.on_first([&] {
+      metrics_->append(metrics_line({.round = round.name,
+                                     .step = state_.step,
+                                     .round_step = state_.round_step,
+                                     .result = result,
+                                     .lr = lr,
+                                     .seconds = seconds,
+                                     .loader_wait_seconds = waited,
+                                     .fraction_of_calibration = speed,
+                                     .evaluation = row}));
+    });
   }
 
   // Evaluation, gate, export, ledger. False when the gate ends the run.
@@ -425,20 +442,8 @@ class Run {
 
   std::string export_round(const RoundSection& round) {
     if (!config_.exports.rounds) return "";
-    const std::string target = fmt::format("{}/rounds/{}/model", config_.run_folder(), round.name);
-    control_.on_first([&] {
-      // One left by an earlier start holds the same weights, or those of a round since undone.
-      std::filesystem::remove_all(target);
-      model::ExportOptions options;
-      options.target = target;
-      options.tokenizer_folder = config_.tokenizer_folder();
-      options.type = config_.exports.dtype == "bf16"   ? model::ExportType::kBf16
-                     : config_.exports.dtype == "fp16" ? model::ExportType::kFp16
-                                                       : model::ExportType::kFp32;
-      options.end_of_turn = state_.end_of_turn;
-      options.chat_template = state_.chat_template;
-      model::export_hf(*model_, options);
-    });
+    const std::string target = exported_folder(config_, round);
+    control_.on_first([&] { train::export_round(config_, state_, *model_, target); });
     console_.line("exported {}", target);
     if (!holds_tokenizer(config_.tokenizer_folder())) {
       console_.warn("{} has no tokenizer, as none is named: give `tokenizer: FOLDER`", target);
@@ -446,14 +451,28 @@ class Run {
     return target;
   }
 
-  // Why there is nothing to do: the last round's ledger line is there, or a gate has ended the run.
-  // Empty when there is.
+  // The ledger line of a round that ended as its checkpoint says, its model exported.
+  std::optional<nlohmann::json> line_of_end(size_t i) const {
+    const RoundSection& round = config_.rounds[i];
+    auto line = folder_->ledger_line(round.name);
+    if (!line) return {};
+    const std::string saved =
+        folder_->path("checkpoints/" + saver_->round_name(static_cast<int64_t>(i)));
+    const bool same = line->value("result_digest", "") == stored_digest(saved);
+    const bool exported =
+        !config_.exports.rounds || std::filesystem::exists(exported_folder(config_, round));
+    if (!same || !exported) return {};
+    return line;
+  }
+
+  // Why there is nothing to do: the last round has ended, or a gate has ended the run. Empty when
+  // there is.
   std::string finished() {
     if (!state_.round_trained) return {};
     const auto index = static_cast<size_t>(state_.round);
     std::string text;
     control_.on_first([&] {
-      if (const auto line = folder_->ledger_line(config_.rounds[index].name)) text = line->dump();
+      if (const auto line = line_of_end(index)) text = line->dump();
     });
     text = control_.broadcast_text(text);
     if (text.empty()) return {};

@@ -40,25 +40,31 @@ std::string utc_now() {
   return text.data();
 }
 
-RunFolder::RunFolder(const Config& config, base::Console& console)
-    : folder_(config.run_folder()), made_here_(!std::filesystem::exists(folder_)) {
+RunFolder::RunFolder(const Config& config, base::Console& console) : folder_(config.run_folder()) {
+  std::error_code ignored;
+  std::filesystem::create_directories(config.run.dir, ignored);
+  made_here_ = std::filesystem::create_directory(folder_, ignored);
   try {
     storage::check_writable(folder_);
     lock_ = storage::RunLock::take(folder_, lock_options());
   } catch (...) {
-    std::error_code ignored;
-    if (made_here_) std::filesystem::remove_all(folder_, ignored);
+    // Without the lock it may be another's by now: only an empty one goes.
+    if (made_here_) std::filesystem::remove(folder_, ignored);
     throw;
   }
   if (!lock_->note().empty()) console.warn("{}", lock_->note());
 }
 
 RunFolder::~RunFolder() {
-  lock_.reset();
-  if (made_here_ && !kept_) {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
+  std::error_code ignored;
+  const bool unwanted = made_here_ && !kept_;
+  if (unwanted) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {
+      if (entry.path().filename() != "LOCK") std::filesystem::remove_all(entry.path(), ignored);
+    }
   }
+  lock_.reset();
+  if (unwanted) std::filesystem::remove(folder_, ignored);
 }
 
 void RunFolder::keep(const Config& config) {

@@ -12,7 +12,8 @@
 namespace rondo::train {
 
 // Held on rank 0 for the whole run; a folder made by this process is removed again when the run
-// fails before keep(), so that wrong input leaves nothing behind.
+// fails before keep(), so that wrong input leaves nothing behind. Only the holder of the lock
+// removes anything.
 class RunFolder {
  public:
   // Makes and locks the folder. UserError when it cannot be written, or a running job holds it.

@@ -24,9 +24,10 @@ std::vector<int64_t> RunSets::packs_of_rounds() const {
   return packs;
 }
 
-Evaluator RunSets::evaluator(int64_t max_examples, const Config& config, comm::Group& group) const {
+Evaluator RunSets::evaluator(int64_t max_examples, const Config& config, comm::Group& group,
+                             comm::Control& control) const {
   const int64_t micro_packs = config.rounds.front().batch.value.micro_packs.value;
-  return {heldout_.at(max_examples), average_of(config), micro_packs, group};
+  return {heldout_.at(max_examples), average_of(config), micro_packs, group, control};
 }
 
 }  // namespace rondo::train

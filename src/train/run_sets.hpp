@@ -21,7 +21,8 @@ class RunSets {
   bool any_heldout() const { return !heldout_.empty() && !heldout_.begin()->second.empty(); }
 
   // Of every held-out source, at most `max_examples` of each (evaluate.max_examples).
-  Evaluator evaluator(int64_t max_examples, const Config& config, comm::Group& group) const;
+  Evaluator evaluator(int64_t max_examples, const Config& config, comm::Group& group,
+                      comm::Control& control) const;
 
  private:
   const data::PackedSet* open(const data::PackRequest& request, int64_t vocab);

@@ -2,11 +2,31 @@
 
 #include <fmt/format.h>
 
+#include <span>
+
 #include "base/error.hpp"
+#include "base/finite.hpp"
 #include "base/units.hpp"
 #include "train/model_source.hpp"
 
 namespace rondo::train {
+
+namespace {
+
+// A step can leave weights that are not numbers only from the next one on seen in its loss.
+void check_finite(const std::vector<checkpoint::Piece>& pieces, int64_t step) {
+  for (const auto& piece : pieces) {
+    const std::span values(piece.data, static_cast<size_t>(piece.elements.size()));
+    if (base::all_finite(values)) continue;
+    throw base::SystemError(fmt::format(
+        "after step {} the weights or Adam's moments are not all finite numbers; no checkpoint was "
+        "saved. The checkpoints before are good. Lower optimizer.lr (under another run.name, or "
+        "from the round's start) or look at the data.",
+        step));
+  }
+}
+
+}  // namespace
 
 Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
              base::Console& console)
@@ -65,6 +85,7 @@ std::string Saver::save(const RunState& state, const std::string& name) {
   request.step = state.step;
   request.tensors = logical_tensors(model_, true);
   request.pieces = owned_pieces(model_, true);
+  control_.agree([&] { check_finite(request.pieces, state.step); });
   request.state = state.to_json(config_);
   request.ranks_per_shard = static_cast<int>(config_.checkpoint.ranks_per_shard);
   const auto start = std::chrono::steady_clock::now();
@@ -103,7 +124,12 @@ void Saver::drop_optimizer(int64_t round) {
   const auto is_weight = [](const std::string& tensor) {
     return !tensor.starts_with("optimizer/");
   };
-  checkpoint::drop_tensors(folder_, name, is_weight, state, control_);
+  try {
+    checkpoint::drop_tensors(folder_, name, is_weight, state, control_);
+  } catch (const base::UserError& error) {
+    // Of an earlier round, so nothing needs it; what is damaged is not written again.
+    console_.warn("the optimizer state of {} stays: {}", name, error.what());
+  }
 }
 
 }  // namespace rondo::train

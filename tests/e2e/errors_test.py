@@ -240,6 +240,15 @@ class RunFolder(ErrorTest):
         self.train(self.recipe(**begun), ranks=2)
         self.assertEqual([line["step"] for line in self.metrics()], [1, 2, 3, 4, 5, 6])
 
+    def test_changed_data_of_a_round_that_shares_the_schedule(self):
+        other = harness.write_tokenized(self.folder / "b.h5", harness.counting(6))
+        one = {"name": "one", "data": {"a": 1.0}, "epochs": 1}
+        two = {"name": "two", "data": {"b": 1.0}, "epochs": 1, "optimizer_state": "carry"}
+        config = self.recipe(**self.good(sources={"b": {"train": str(other)}}, rounds=[one, two]))
+        self.train(config, "run.max_steps=2", ranks=2)
+        harness.write_tokenized(other, harness.counting(6, 90))
+        self.refuse(config, "round 'two' was begun on other data")
+
 
 if __name__ == "__main__":
     import unittest

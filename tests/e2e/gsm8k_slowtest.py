@@ -37,7 +37,7 @@ class Gsm8k(resume_test.ResumeTest):
             optimizer={"lr": 1e-3},
             schedule={"warmup": 0.05},
             checkpoint={"every": 20},
-            evaluate={"every": 0, "max_examples": 400},
+            evaluate={"every": "never", "max_examples": 400},
             sources={
                 "gsm8k": {
                     "train": str(resume_test.GSM8K / "train.jsonl"),
@@ -75,7 +75,7 @@ class Gsm8k(resume_test.ResumeTest):
             f"{after['loss']:.4f}, {self.ledger('straight')[-1]['result_digest']}",
             file=sys.stderr,
         )
-        self.assertLess(after["loss"], 0.5 * base["loss"])
+        self.assertLess(after["loss"], base["loss"] - 1)
 
     def test_on_two_ranks(self):
         self.compare(ranks=2, seed=21, at_once=False, length={"epochs": 1})

@@ -174,6 +174,21 @@ class Killed(ResumeTest):
 
 
 class Stopped(ResumeTest):
+    def test_by_several_signals_at_once(self):
+        config = self.from_tokenized("stopped")
+        for number, signals in enumerate(
+            ((signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1)), start=1
+        ):
+            job = harness.Job("train", config)
+            self.addCleanup(job.process.stdout.close)
+            self.assertTrue(job.read_until(f" {3 * number}/14 "), job.output)
+            for one in signals:
+                job.signal(one)
+            self.assertEqual(job.finish(), 75, job.output)
+            done_steps = len(steps(self.run_folder("stopped")))
+            saved = self.run_folder("stopped") / "checkpoints" / f"step-{done_steps:08}"
+            self.assertTrue((saved / "MANIFEST.json").exists(), job.output)
+
     def stop_and_go_on(self, ranks, launcher):
         config = self.from_tokenized("stopped")
         job = harness.Job("train", config, ranks=ranks, launcher=launcher)

@@ -223,6 +223,33 @@ class Kept(RoundTest):
         self.assertLess(2 * sizes[0], sizes[2])
 
 
+    def test_damage_to_an_earlier_end_stops_nothing(self):
+        one = {"name": "one", "data": {"up": 1.0}, "steps": 3}
+        config = self.rounds(one, dict(one, name="two"), dict(one, name="three"))
+        self.train(config, "run.max_steps=4")
+        end = self.run_folder() / "checkpoints" / "round-00-one" / "shard-0000.h5"
+        data = bytearray(end.read_bytes())
+        data[-5000] ^= 1
+        end.write_bytes(data)
+        done = self.train(config)
+        self.assertEqual([line["round"] for line in self.ledger()], ["one", "two", "three"])
+        self.assertIn("the optimizer state of round-00-one stays", done.stderr)
+
+    def test_a_run_is_done_only_with_its_last_model(self):
+        one = {"name": "one", "data": {"up": 1.0}, "steps": 2}
+        config = self.rounds(one, export={"rounds": True})
+        self.train(config)
+        model = self.run_folder() / "rounds" / "one" / "model"
+        before = harness.digest(model / "model.safetensors")
+        shutil.rmtree(model)
+        (model.parent / "model.12345678.tmp").mkdir()
+        self.train(config)
+        self.assertEqual(harness.digest(model / "model.safetensors"), before)
+        self.assertEqual([path.name for path in model.parent.glob("model.*")], [])
+        self.assertEqual(len(self.ledger()), 1)
+        self.assertIn("all 1 rounds are done", self.train(config).stdout)
+
+
 class Results(harness.RunTest):
     """One small run from texts, whose results other programs load."""
 

@@ -283,7 +283,7 @@ TEST(RoundYaml, IsBlindToWhereAndHowOftenThingsAreWritten) {
        {"run.print_every=3", "run.max_steps=7", "run.name=other", "run.dir=elsewhere",
         "checkpoint.every=7", "checkpoint.keep=9", "checkpoint.resume=must",
         "checkpoint.verify=manifest", "evaluate.every=9", "evaluate.at_start=false",
-        "export.dtype=bf16", "export.rounds=false"}) {
+        "export.dtype=bf16", "export.rounds=false", "non_finite.action=skip"}) {
     EXPECT_EQ(round_yaml(read(kWhole, {harmless}), 1), before) << harmless;
   }
 }
@@ -294,7 +294,7 @@ TEST(RoundYaml, SeesWhatChangesTheComputation) {
        {"run.seed=2", "optimizer.lr=1", "optimizer.betas=[0.5, 0.5]", "optimizer.clip=2",
         "schedule.kind=cosine", "schedule.warmup=5", "batch.packs=32", "batch.seq_len=256",
         "batch.micro_packs=2", "loss.average=examples", "pack.max_documents=4",
-        "non_finite.action=skip", "model.from=other", "sources.gsm8k.train=other.jsonl"}) {
+        "model.from=other", "sources.gsm8k.train=other.jsonl"}) {
     EXPECT_NE(round_yaml(read(kWhole, {change}), 0), before) << change;
   }
 }

@@ -169,7 +169,7 @@ TEST_F(EvaluatorTest, IsTheFormulaOnAnyNumberOfRanks) {
         on_ranks(size, [&](comm::Group& group, comm::Control& control) {
           const auto model = new_model(group, 5);
           Stepper stepper(*model, group, control);
-          const Evaluator evaluator({{"a", set_.get()}}, average, micro_packs, group);
+          const Evaluator evaluator({{"a", set_.get()}}, average, micro_packs, group, control);
           const EvaluationRow row = evaluator.evaluate(stepper);
           ASSERT_EQ(row.size(), 1);
           EXPECT_EQ(row[0].first, "a");
