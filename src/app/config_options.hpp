@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/control.hpp"
+#include "train/base_model.hpp"
 #include "train/config.hpp"
 
 namespace rondo::app {
@@ -32,6 +33,7 @@ struct ConfigOptions {
       read = train::read_config(config, overrides);
       train::check_ranks(read, check_ranks > 0 ? check_ranks : control.size());
     });
+    train::name_tokenizer(read, control);
     return read;
   }
 };

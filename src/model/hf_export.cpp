@@ -130,23 +130,6 @@ void write_weights(const Shape& shape, const ExportOptions& options, const std::
   writer.finish();
 }
 
-// The chat template that the files of a tokenizer hold: the default one where it has several.
-std::string chat_template_of(const std::string& tokenizer_folder) {
-  const std::string file = tokenizer_folder + "/chat_template.jinja";
-  if (fs::exists(file)) return base::read_text(file);
-  const Json config = read_json(tokenizer_folder + "/tokenizer_config.json");
-  if (!config.contains("chat_template")) return {};
-  const Json& given = config["chat_template"];
-  if (given.is_string()) return given.get<std::string>();
-  if (!given.is_array()) return {};
-  for (const Json& entry : given) {
-    if (entry.is_object() && entry.value("name", "") == "default") {
-      return entry.value("template", "");
-    }
-  }
-  return {};
-}
-
 // The tokenizer's files, with the trained chat template where it is another than theirs.
 void write_tokenizer(const ExportOptions& options, const std::string& folder) {
   if (options.tokenizer_folder.empty()) return;
@@ -167,6 +150,22 @@ void write_tokenizer(const ExportOptions& options, const std::string& folder) {
 }
 
 }  // namespace
+
+std::string chat_template_of(const std::string& tokenizer_folder) {
+  const std::string file = tokenizer_folder + "/chat_template.jinja";
+  if (fs::exists(file)) return base::read_text(file);
+  const Json config = read_json(tokenizer_folder + "/tokenizer_config.json");
+  if (!config.contains("chat_template")) return {};
+  const Json& given = config["chat_template"];
+  if (given.is_string()) return given.get<std::string>();
+  if (!given.is_array()) return {};
+  for (const Json& entry : given) {
+    if (entry.is_object() && entry.value("name", "") == "default") {
+      return entry.value("template", "");
+    }
+  }
+  return {};
+}
 
 SpecialIds read_special_ids(const std::string& tokenizer_folder,
                             const std::vector<int64_t>& end_of_turn) try {

@@ -49,6 +49,10 @@ void export_hf(const Shape& shape, const ExportOptions& options, const FetchPara
 // The same from the weights that this rank's model holds.
 void export_hf(const Model& model, const ExportOptions& options);
 
+// The chat template (Jinja text) that the files of a tokenizer folder hold: the default one where
+// there are several; "" when there is none.
+std::string chat_template_of(const std::string& tokenizer_folder);
+
 // Special ids as the files of a tokenizer folder (tokenizer_config.json, tokenizer.json,
 // generation_config.json, config.json) give them; end_of_turn goes first in eos.
 SpecialIds read_special_ids(const std::string& tokenizer_folder,

@@ -3,6 +3,7 @@
 #include "model/hf_folder.hpp"
 #include "train/model_source.hpp"
 #include "train/shape_of.hpp"
+#include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
 
@@ -23,6 +24,14 @@ model::Shape base_shape(const Config& config, comm::Control& control) {
     }
   });
   return shape;
+}
+
+void name_tokenizer(Config& config, comm::Control& control) {
+  if (config.tokenizer || !config.model.from || !is_checkpoint(*config.model.from)) return;
+  const auto source =
+      checkpoint::Checkpoint::open(*config.model.from, control, checkpoint::Verify::kManifest);
+  const auto folder = source.state().value("tokenizer", std::string());
+  if (holds_tokenizer(folder)) config.tokenizer = folder;
 }
 
 }  // namespace rondo::train

@@ -12,4 +12,8 @@ namespace rondo::train {
 // read), or a round's seq_len is beyond the positions it knows.
 model::Shape base_shape(const Config& config, comm::Control& control);
 
+// Collective over all ranks of `control`. Where the base model is a checkpoint and no `tokenizer`
+// is given, the one that the checkpoint names is put in its place.
+void name_tokenizer(Config& config, comm::Control& control);
+
 }  // namespace rondo::train

@@ -8,7 +8,6 @@
 #include "base/hash.hpp"
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
-#include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
 
@@ -68,15 +67,6 @@ model::Shape read_shape(const std::string& path, comm::Control& control) {
     shape = model::read_hf_config(path);
   });
   return shape;
-}
-
-std::string tokenizer_of(const std::string& path, comm::Control& control) {
-  std::string folder = path;
-  if (is_checkpoint(path)) {
-    const auto source = Checkpoint::open(path, control, Verify::kManifest);
-    folder = source.state().value("tokenizer", "");
-  }
-  return holds_tokenizer(folder) ? folder : "";
 }
 
 void check_same_model(const std::string& path, const model::Shape& shape, comm::Control& control) {

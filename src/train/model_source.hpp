@@ -28,10 +28,6 @@ bool is_checkpoint(const std::string& path);
 // neither a Hugging Face folder nor a checkpoint.
 model::Shape read_shape(const std::string& path, comm::Control& control);
 
-// Collective over all ranks of `control`. Folder of the tokenizer that goes with the model in
-// `path`: the folder itself, or what a checkpoint says; "" when there is none.
-std::string tokenizer_of(const std::string& path, comm::Control& control);
-
 // Collective over all ranks of `control`. UserError unless the model in `path` computes what
 // `shape` does: everything but its family's name, its number of known positions and its
 // initialisation is compared.

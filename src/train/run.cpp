@@ -76,10 +76,6 @@ class Run {
   // Folder, model, data, and the newest checkpoint.
   void prepare() {
     const model::Shape shape = base_shape(config_, control_);
-    if (config_.model.from && !config_.tokenizer) {
-      const std::string folder = tokenizer_of(*config_.model.from, control_);
-      if (!folder.empty()) config_.tokenizer = folder;
-    }
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     model_ = std::make_unique<model::Model>(shape, group_, true);

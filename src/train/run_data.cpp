@@ -13,6 +13,7 @@
 #include "data/pack.hpp"
 #include "data/packed_format.hpp"
 #include "data/tokenized.hpp"
+#include "model/hf_folder.hpp"
 #include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
@@ -21,9 +22,10 @@ namespace {
 
 bool is_tokenised(const std::string& path) { return path.ends_with(".h5"); }
 
-// The files that a pattern names, sorted; a plain path stays as it is.
+// The files that a pattern names, sorted; the path of a file stays as it is.
 std::vector<std::string> matching(const std::string& pattern) {
-  if (pattern.find_first_of("*?[") == std::string::npos) return {pattern};
+  const bool plain = pattern.find_first_of("*?[") == std::string::npos;
+  if (plain || std::filesystem::exists(pattern)) return {pattern};
   glob_t found{};
   std::vector<std::string> paths;
   if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
@@ -34,54 +36,71 @@ std::vector<std::string> matching(const std::string& pattern) {
   return paths;
 }
 
-// Whether the text that a tokenised file was made from is still what it was.
-void check_fresh(const std::string& tokenised, const std::string& key) {
-  const auto file = storage::Hdf5File::open_read(tokenised);
-  const auto sources = nlohmann::json::parse(file.text_attribute("source_files"), nullptr, false);
-  if (!sources.is_array()) {
-    base::fail_user("{}: the attribute source_files is not a JSON list.", tokenised);
-  }
-  for (const auto& source : sources) {
-    const auto path = source.value("path", std::string());
-    const bool same = std::filesystem::exists(path) &&
-                      static_cast<int64_t>(std::filesystem::file_size(path)) ==
-                          source.value("bytes", int64_t{-1}) &&
-                      base::hash_file(path) == source.value("xxh3", std::string());
-    if (!same) {
-      base::fail_user(
-          "{}: {} has changed or gone since it was tokenised into {}. Start with launch/run (or "
-          "run "
-          "tools/prepare CONFIG), which tokenises it again.",
-          key, path, tokenised);
-    }
-  }
+// As tools/tokenize hashes the settings of a job (docs/formats/tokenized.md).
+std::string settings_hash(const SourceSection& source) {
+  constexpr int kRules = 1;
+  nlohmann::json columns = nlohmann::json::object();
+  for (const auto& [name, column] : source.columns) columns[name] = column;
+  const nlohmann::json settings = {
+      {"columns", columns}, {"format", source.format}, {"rules", kRules}};
+  return base::hash_hex(settings.dump(-1, ' ', true));
 }
 
-std::vector<std::string> tokenised_files(const Config& config, const std::string& source,
-                                         const char* part, const Paths& given) {
-  const std::string key = fmt::format("sources.{}.{}", source, part);
-  std::vector<std::string> files;
-  for (const auto& pattern : given.paths) {
-    for (auto& path : matching(pattern)) files.push_back(std::move(path));
+// What has changed since a file was tokenised: its text, or how it is to be tokenised. "" if
+// nothing.
+std::string what_changed(const Config& config, const SourceSection& source,
+                         const std::string& tokenised) {
+  const data::TokenizedInfo info = data::read_tokenized_info(tokenised);
+  const auto files = nlohmann::json::parse(info.source_files, nullptr, false);
+  if (!files.is_array()) {
+    base::fail_user("{}: the attribute source_files is not a JSON list.", tokenised);
   }
-  const auto tokenised = std::ranges::count_if(files, is_tokenised);
-  if (tokenised == std::ssize(files)) return files;
-  if (tokenised > 0) {
+  for (const auto& file : files) {
+    const auto path = file.value("path", std::string());
+    const bool same = std::filesystem::exists(path) &&
+                      static_cast<int64_t>(std::filesystem::file_size(path)) ==
+                          file.value("bytes", int64_t{-1}) &&
+                      base::hash_file(path) == file.value("xxh3", std::string());
+    if (!same) return path;
+  }
+  const std::string tokenizer = config.tokenizer_folder();
+  if (info.tokenizer_hash != tokenizer_hash(tokenizer)) return "tokenizer " + tokenizer;
+  const std::string chat_template = source.chat_template ? base::read_text(*source.chat_template)
+                                                         : model::chat_template_of(tokenizer);
+  if (info.template_hash != base::hash_hex(chat_template)) return "the chat template";
+  if (info.settings_hash != settings_hash(source)) return "the format or the columns";
+  return {};
+}
+
+std::vector<std::string> tokenised_files(const Config& config, const std::string& name,
+                                         const char* part, const Paths& given) {
+  const std::string key = fmt::format("sources.{}.{}", name, part);
+  const auto tokenised = std::ranges::count_if(given.paths, is_tokenised);
+  if (tokenised > 0 && tokenised < std::ssize(given.paths)) {
     base::fail_user("{}: mixes tokenised .h5 files with text. Give one kind, or two sources.", key);
   }
-  for (const auto& path : files) {
-    if (!std::filesystem::exists(path))
-      base::fail_user("{}: {}: there is no such file.", key, path);
+  if (tokenised > 0) {
+    std::vector<std::string> files;
+    for (const auto& pattern : given.paths) {
+      for (auto& path : matching(pattern)) files.push_back(std::move(path));
+    }
+    return files;
   }
   const std::string cached =
-      fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, source, part);
+      fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, name, part);
   if (!std::filesystem::exists(cached)) {
     base::fail_user(
         "{}: {} is not tokenised yet ({} is missing). Start with launch/run, or run "
         "tools/prepare CONFIG first.",
-        key, files.front(), cached);
+        key, given.paths.front(), cached);
   }
-  check_fresh(cached, key);
+  const std::string changed = what_changed(config, config.source(name), cached);
+  if (!changed.empty()) {
+    base::fail_user(
+        "{}: {} has changed or gone since it was tokenised into {}. Start with launch/run (or run "
+        "tools/prepare CONFIG), which tokenises it again.",
+        key, changed, cached);
+  }
   return {cached};
 }
 

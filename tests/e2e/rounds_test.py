@@ -323,6 +323,12 @@ class Results(harness.RunTest):
             rounds=[{"name": "one", "data": {"sorting": 1.0}, "steps": 2}],
         )
         self.train(config, launcher=True)
+        other = self.folder / "other.jinja"
+        other.write_text(template.read_text() + " ")
+        for setting, what in ((f"template={other}", "template"), ("format=messages", "format")):
+            changed = harness.rondo("train", config, f"sources.sorting.{setting}")
+            self.assertEqual(changed.returncode, 2, changed.stderr)
+            self.assertIn(what, changed.stderr)
         run = self.run_folder("templated")
         exported = self.folder / "exported"
         end = run / "checkpoints" / "round-00-one"
