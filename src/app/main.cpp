@@ -37,11 +37,12 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
   throw base::UserError("no command was given (see rondo --help)");
 }
 
-// For launch/run, which cannot always learn it from mpirun: rank 0 writes the exit code of the
-// program to the file that RONDO_EXIT_FILE names.
-void leave_exit_code(const comm::Runtime& runtime, int code) {
+// For launch/run, which cannot always learn it from mpirun: the last thing that rank 0 does is to
+// write the exit code of the program to the file that RONDO_EXIT_FILE names. That file is of the
+// launcher's node: elsewhere its folder is missing, and nothing is written.
+void leave_exit_code(int rank, int code) {
   const char* path = std::getenv("RONDO_EXIT_FILE");
-  if (runtime.rank() != 0 || path == nullptr) return;
+  if (rank != 0 || path == nullptr) return;
   if (std::FILE* file = std::fopen(path, "w")) {
     fmt::print(file, "{}\n", code);
     std::fclose(file);
@@ -52,12 +53,12 @@ void leave_exit_code(const comm::Runtime& runtime, int code) {
 [[noreturn]] void fail(comm::Runtime& runtime, const std::exception& error) {
   const auto code = static_cast<int>(base::exit_code_of(error));
   std::fflush(stdout);
-  leave_exit_code(runtime, code);
   if (runtime.all_arrive(kSharedErrorSeconds)) {
     if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", error.what());
     std::fflush(stderr);
     // Again, so that no rank's end makes the launcher kill rank 0 before it has spoken.
     runtime.all_arrive(kSharedErrorSeconds);
+    leave_exit_code(runtime.rank(), code);
     runtime.leave(code, base::exit_code_of(error) == base::Exit::kUser);
   }
   fmt::print(stderr, "error on rank {} of {} ({}): {}\n", runtime.rank(), runtime.size(),
@@ -82,9 +83,7 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
     command.declare(*sub);
   }
   try {
-    const auto code = static_cast<int>(dispatch(parser, commands, context, argc, argv));
-    leave_exit_code(runtime, code);
-    return code;
+    return static_cast<int>(dispatch(parser, commands, context, argc, argv));
   } catch (const std::exception& error) {
     fail(runtime, error);
   }
@@ -95,7 +94,14 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "train") rondo::app::install_stop_signals();
-  rondo::comm::Runtime runtime(&argc, &argv);
-  at::set_num_interop_threads(1);
-  return rondo::app::run(runtime, argc, argv);
+  int rank = 0;
+  int code = 0;
+  {
+    rondo::comm::Runtime runtime(&argc, &argv);
+    at::set_num_interop_threads(1);
+    rank = runtime.rank();
+    code = rondo::app::run(runtime, argc, argv);
+  }
+  rondo::app::leave_exit_code(rank, code);
+  return code;
 }
