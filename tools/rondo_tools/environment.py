@@ -7,6 +7,7 @@ other kind is a bug and keeps its traceback.
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -57,4 +58,6 @@ def run(module, packages):
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     os.environ.pop(_REEXECUTED, None)
+    # An exception, so that what is half written is removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(run_main(module, sys.argv[1:]))
