@@ -410,7 +410,7 @@ class LaunchRun(unittest.TestCase):
             "PATH": self.tool("scontrol", "#!/bin/sh\n"),
         }
         script = ["bash", str(SOURCE / "slurm" / "train.sbatch"), "--wait", self.mark]
-        for delay in (0, 0.03):
+        for delay in (0, 0.001, 0.002, 0.03):
             process = self.start(program=script, **variables)
             self.assertIn("restart 0", process.stdout.readline())
             time.sleep(delay)
