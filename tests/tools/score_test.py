@@ -24,6 +24,8 @@ class Normalised(unittest.TestCase):
         self.assertEqual(normalised(" 3 5 8. "), "3 5 8")
         self.assertEqual(normalised("a, b"), "a, b")
         self.assertEqual(normalised("Infinity"), "Infinity")
+        for text in ("1e1000000", "-1e1000000", "1e-1000000", "1e60", "1" * 60):
+            self.assertEqual(normalised(text), text)
         self.assertNotEqual(normalised("723 m"), normalised("723 cm"))
 
     def test_the_last_match_counts(self):
@@ -91,6 +93,16 @@ class Score(ToolTest):
         path = write_jsonl(self.folder / "joined.jsonl", rows)
         done = run_tool("score", "--completions", path)
         self.assertEqual(json.loads(done.stdout)["correct"], 1)
+
+    def test_completions_are_not_compared_with_themselves(self):
+        rows = [{"completion": "#### 7", "reference": "#### 8"}]
+        path = write_jsonl(self.folder / "joined.jsonl", rows)
+        for options in ((), ("--references", self.folder / "." / "joined.jsonl")):
+            done = run_tool("score", "--completions", path, "--field", "completion", *options)
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertIn("--references", done.stderr)
+        done = run_tool("score", "--completions", path, "--field", "reference")
+        self.assertEqual(json.loads(done.stdout)["correct"], 0)
 
     def test_what_does_not_belong_together_is_refused(self):
         one, two = {"id": "a", "completion": "1"}, {"id": "b", "answer": "1"}

@@ -3,12 +3,14 @@
 import argparse
 import json
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from pathlib import Path
 
 from rondo_tools import jsonl
 from rondo_tools.errors import UserError
 
 DEFAULT_PATTERN = r"####\s*(.+)"
+_MOST_DIGITS = 50  # before or behind the point; a number beyond that is taken as text
 
 
 def normalised(text):
@@ -17,10 +19,12 @@ def normalised(text):
     text = text.strip().removesuffix(".").strip()
     number = text.replace("$", "").replace(",", "").strip()
     try:
-        value = Decimal(number)
-    except InvalidOperation:
+        value = Decimal(number).normalize()
+    except ArithmeticError:
         return text
-    return f"{value.normalize():f}" if value.is_finite() else text
+    if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS:
+        return text
+    return f"{value:f}"
 
 
 def extracted(text, pattern):
@@ -47,6 +51,19 @@ def _wanted(reference, pattern):
         return reference.strip()
     answer = extracted(reference, pattern)
     return normalised(reference if answer is None else answer)
+
+
+def _check_files(options):
+    """UserError where the completions would be compared with themselves."""
+    completions, references = (
+        Path(path).resolve() for path in (options.completions, options.references)
+    )
+    if options.field == "completion" and completions == references:
+        raise UserError(
+            f"{options.completions}: its field 'completion' is what the model wrote, not the "
+            f"references. Give the rows with the right answers with --references, or "
+            f"--field reference (where tools/decode keeps a row's own completion)."
+        )
 
 
 def _check(completions, references, options):
@@ -119,6 +136,7 @@ def main(arguments):
     except re.error as error:
         raise UserError(f"--pattern {options.pattern!r}: {error}.") from error
     options.references = options.references or options.completions
+    _check_files(options)
     completions, references = jsonl.read(options.completions), jsonl.read(options.references)
     _check(completions, references, options)
     print(json.dumps(score(completions, references, pattern, options.field), indent=2))
