@@ -45,13 +45,44 @@ class Decode(ToolTest):
     def test_prompts_are_joined_by_order(self):
         prompts = [{"id": f"p{n}", "answer": n, "completion": "old"} for n in range(3)]
         rows = self.decode("--prompts", write_jsonl(self.folder / "prompts.jsonl", prompts))
-        self.assertEqual(rows[0], {"id": "p0", "answer": 0, "completion": TEXTS[0],
-                                   "finished": True})  # fmt: skip
+        self.assertEqual(rows[0], {"id": "p0", "answer": 0, "reference": "old",
+                                   "completion": TEXTS[0], "finished": True})  # fmt: skip
 
     def test_the_first_prompts_are_taken_when_asked(self):
         path = write_jsonl(self.folder / "prompts.jsonl", [{"id": n} for n in range(9)])
         rows = self.decode("--prompts", path, "--max-examples", 3)
         self.assertEqual([row["id"] for row in rows], [0, 1, 2])
+
+    def tokenised_with_a_rejected_row(self):
+        """A prompts file whose second line no completion belongs to."""
+        good = [{"id": n, "prompt": f"Say {n}", "completion": f"Hello {n}"} for n in range(4)]
+        rows = [good[0], "", {**good[0], "id": "bad", "completion": " "}, *good[1:]]
+        path = write_jsonl(self.folder / "prompts.jsonl", rows)
+        tokenised = self.folder / "prompts.h5"
+        done = run_tool(
+            "tokenize", "--input", path, "--tokenizer", self.tokenizer, "--out", tokenised,
+            "--max-rejected", 1, "--workers", 1,
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with h5py.File(self.generated, "a") as file:
+            file.attrs["prompts"] = str(tokenised)
+        return path
+
+    def test_rows_rejected_at_tokenising_are_left_out(self):
+        path = self.tokenised_with_a_rejected_row()
+        rows = self.decode("--prompts", path, "--max-examples", 3)
+        self.assertEqual([row["id"] for row in rows], [0, 1, 2])
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(lines[:-1]) + "\n")
+        rows = self.decode("--prompts", path)
+        self.assertEqual([row["id"] for row in rows], [0, 1, 2])
+
+    def test_the_list_of_rejected_rows_must_be_that_of_the_file(self):
+        path = self.tokenised_with_a_rejected_row()
+        (self.folder / "prompts.h5.rejected.jsonl").unlink()
+        done = self.decode("--prompts", path, "--max-examples", 3)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("lists 0 rows", done.stderr)
 
     def test_another_number_of_prompts_is_refused(self):
         done = self.decode("--prompts", write_jsonl(self.folder / "prompts.jsonl", [{"id": 1}]))

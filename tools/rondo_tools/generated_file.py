@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import h5py
 
 from rondo_tools.errors import UserError
+from rondo_tools.tokenized_file import read_attributes
 
 FORMAT = "rondo.generated"
 VERSION = 1
@@ -26,6 +27,11 @@ def _check_format(file, path):
             f"{path}: is {found or 'of no format'} version {version}, expected {FORMAT} version "
             f"{VERSION}, as `rondo generate` writes it."
         )
+
+
+def prompts_of(path):
+    """Path of the tokenised file, as it was given to `rondo generate`; "" where none is named."""
+    return str((read_attributes(path) or {}).get("prompts", ""))
 
 
 def read(path):

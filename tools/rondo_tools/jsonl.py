@@ -10,6 +10,11 @@ from rondo_tools.errors import UserError
 
 def read(path):
     """A list of all objects; UserError names the line that is none."""
+    return [value for _, value in read_numbered(path)]
+
+
+def read_numbered(path):
+    """[(line, object)] of all objects, the line as tools/tokenize counts it."""
     objects = []
     for _, number, row in sources.all_rows(sources.expand([path])):
         try:
@@ -18,7 +23,7 @@ def read(path):
             raise UserError(f"{path}:{number}: is not JSON: {error}.") from error
         if not isinstance(value, dict):
             raise UserError(f"{path}:{number}: is {type(value).__name__}, expected an object.")
-        objects.append(value)
+        objects.append((number, value))
     return objects
 
 
