@@ -197,6 +197,45 @@ class Prepare(ToolTest):
             with self.subTest(override):
                 self.refused(text, overrides=[override])
 
+    def test_scalars_are_text_as_rondo_reads_them(self):
+        for name in ("2024", "1.50", "on", "007", "1_000", "1e-3"):
+            with self.subTest(name):
+                self.write_config(CONFIG.replace("small", name).replace("chat:", f"{name}:"))
+                state = self.prepare("rounds.1.data={" + name + ": 1.0}")
+                self.assertIn(f"{name}.train", state)
+                self.assertTrue((self.cache.parent / name / f"{name}.train.h5").is_file())
+                self.assertEqual(set(self.prepare(f"run.name={name}",
+                    "rounds.1.data={" + name + ": 1.0}").values()), {"fresh"})  # fmt: skip
+
+    def test_nothing_means_absent(self):
+        self.prepare()
+        for nothing in ("", "~", "null"):
+            overrides = [
+                f"sources.sums.{key}={nothing}" for key in ("format", "template", "max_rejected")
+            ]
+            self.assertEqual(set(self.prepare(*overrides).values()), {"fresh"})
+            state = self.prepare(f"sources.sums.heldout={nothing}")
+            self.assertNotIn("sums.heldout", state)
+            self.refused("run.name is missing", overrides=[f"run.name={nothing}"])
+
+    def test_numbers_are_still_numbers(self):
+        self.write_sums("heldout.jsonl", range(40, 43))
+        with open(self.folder / "heldout.jsonl", "a") as file:
+            file.write("{\n")
+        self.prepare("sources.sums.max_rejected=2.5e-1")
+        for override, text in (
+            ("sources.sums.max_rejected=1_0", "expected a share from 0 to 1"),
+            ("sources.sums.max_rejected=nan", "expected a share from 0 to 1"),
+            ("sources.chat.heldout={split: 0}", "{split: N}"),
+            ("sources.chat.heldout={split: 1.5}", "{split: N}"),
+            ("sources.chat.heldout={split: 1_0}", "{split: N}"),
+            ("sources={~: {train: a}}", "a key must be plain text"),
+        ):
+            with self.subTest(override):
+                done = run_tool("prepare", self.config, override)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(text, done.stderr)
+
     def test_a_broken_source_leaves_nothing_behind(self):
         for text, found in (
             ('{"text": "no question"}\n', "heldout.jsonl: the format is not recognised"),

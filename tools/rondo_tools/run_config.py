@@ -4,23 +4,33 @@ Unknown keys and wrong values elsewhere are reported by rondo itself, with line 
 what is needed to find and tokenise the sources is looked at.
 """
 
-import re
 from pathlib import Path
 
 import yaml
 
 from rondo_tools.errors import UserError
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 floats (1e-5 is a number, as rondo reads it)."""
+_NOTHING = ("", "~", "null")  # unquoted
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
-    list("-+.0123456789"),
-)
+class _Loader(yaml.BaseLoader):
+    """Every scalar is text as written, None where nothing is given, as rondo reads it."""
+
+    def construct_mapping(self, node, deep=False):
+        mapping = super().construct_mapping(node, deep)
+        if None in mapping:
+            mark = node.start_mark
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key must be plain text, found nothing", mark
+            )
+        return mapping
+
+
+def _scalar(loader, node):
+    return None if node.style is None and node.value in _NOTHING else node.value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _scalar)
 
 
 def _parse(text, place):
@@ -82,3 +92,16 @@ def section(config, name, place):
     if not isinstance(value, dict):
         raise UserError(f"{place}: {name} is {type(value).__name__}, expected a mapping.")
     return value
+
+
+def whole(value):
+    """The whole number that a scalar is the text of; None if it is none."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+
+
+def number(value):
+    """The number that a scalar is the text of; None if it is none."""
+    try:
+        return float(value) if isinstance(value, str) and "_" not in value else None
+    except ValueError:
+        return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from rondo_tools import formats, sources
 from rondo_tools.checkpoint_state import is_bare_checkpoint, tokenizer_of
 from rondo_tools.errors import UserError
-from rondo_tools.run_config import section
+from rondo_tools.run_config import number, section, whole
 from rondo_tools.tokenize_job import Job
 
 
@@ -27,7 +27,7 @@ def cache_folder(config, place):
     name = run.get("name")
     if not isinstance(name, str) or not name:
         raise UserError(f"{place}: run.name is missing; the cache folder is named by it.")
-    return Path(str(run.get("dir", "runs"))) / "cache" / name
+    return Path(run.get("dir") or "runs") / "cache" / name
 
 
 def _tokenizer(config, place):
@@ -55,8 +55,8 @@ def is_tokenised(patterns, key):
 
 
 def _check_split(value, train, key):
-    count = value.get("split")
-    if set(value) != {"split"} or not isinstance(count, int) or count < 1:
+    count = whole(value.get("split"))
+    if set(value) != {"split"} or not count:
         raise UserError(f"{key} is {value!r}; expected a path or {{split: N}} with N >= 1.")
     if train is None:
         raise UserError(f"{key}: split takes examples from train, which is missing.")
@@ -76,18 +76,19 @@ def _options(source, key):
     if not isinstance(columns, dict) or not all(isinstance(c, str) for c in columns.values()):
         raise UserError(f"{key}.columns is {columns!r}; expected {{prompt: name, ...}}.")
     formats.check_columns(columns)
-    name = source.get("format", "auto")
+    name = source.get("format") or "auto"
     if name not in ("auto", *formats.FORMATS):
         known = ", ".join(formats.FORMATS)
         raise UserError(f"{key}.format is {name!r}; expected auto or one of {known}.")
-    share = source.get("max_rejected", 0.01)
-    if not isinstance(share, (int, float)) or not 0 <= share <= 1:
-        raise UserError(f"{key}.max_rejected is {share!r}; expected a share from 0 to 1.")
+    given = source.get("max_rejected")
+    share = 0.01 if given is None else number(given)
+    if share is None or not 0 <= share <= 1:
+        raise UserError(f"{key}.max_rejected is {given!r}; expected a share from 0 to 1.")
     return {
         "format": name,
         "columns": columns,
         "template": source.get("template"),
-        "max_rejected": float(share),
+        "max_rejected": share,
     }
 
 
