@@ -223,6 +223,7 @@ class Prepare(ToolTest):
         with open(self.folder / "heldout.jsonl", "a") as file:
             file.write("{\n")
         self.prepare("sources.sums.max_rejected=2.5e-1")
+        self.prepare("sources.sums.max_rejected=0.25", "sources.chat.heldout={split: 0.002k}")
         for override, text in (
             ("sources.sums.max_rejected=1_0", "expected a share from 0 to 1"),
             ("sources.sums.max_rejected=nan", "expected a share from 0 to 1"),

@@ -4,6 +4,8 @@ Unknown keys and wrong values elsewhere are reported by rondo itself, with line 
 what is needed to find and tokenise the sources is looked at.
 """
 
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import yaml
@@ -11,6 +13,8 @@ import yaml
 from rondo_tools.errors import UserError
 
 _NOTHING = ("", "~", "null")  # unquoted
+_SCALES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKMBGT]?)")
 
 
 class _Loader(yaml.BaseLoader):
@@ -95,8 +99,10 @@ def section(config, name, place):
 
 
 def whole(value):
-    """The whole number that a scalar is the text of; None if it is none."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+    """The whole number that a scalar is the text of (20, 1.5k); None if it is none."""
+    found = _COUNT.fullmatch(value) if isinstance(value, str) else None
+    count = Fraction(found[1]) * _SCALES[found[2]] if found else None
+    return int(count) if found and count.denominator == 1 else None
 
 
 def number(value):
