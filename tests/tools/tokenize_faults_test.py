@@ -69,6 +69,8 @@ class TokenizeFaults(ToolTest):
         self.assertEqual(done.returncode, 2)
         self.assertFalse((self.folder / "out.h5").exists())
         self.assertIn("rows.jsonl:4: empty answer", done.stderr)
+        self.assertIn("--max-rejected", done.stderr)
+        self.assertIn("sources.NAME.max_rejected", done.stderr)
         self.assertEqual(len(rejected.read_text().splitlines()), 1)
         self.assertEqual(
             sorted(os.listdir(self.folder)), ["rejected.jsonl", "rows.jsonl"], "left-overs"
@@ -113,6 +115,34 @@ class TokenizeFaults(ToolTest):
         self.assertEqual(done.returncode, 2)
         self.assertIn("columns found: question, answer", done.stderr)
         self.assertIn("--columns", done.stderr)
+        self.assertIn("sources.NAME.columns", done.stderr)
+
+    def test_what_is_no_json_is_said_with_its_line(self):
+        row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}
+        expected = "expected one JSON object per line, or one JSON array"
+        for content, text in (
+            (b" \n\n", "rows.txt: no row"),
+            (b"[]", "rows.txt: no row"),
+            (b"\nquestion,answer\na,b\n", "rows.txt:2: not JSON"),
+            (b"1,2\n", "rows.txt:1: not JSON"),
+            (b"12\n", "rows.txt:1: not an object: the row is int"),
+            (b"PAR1\x15\x04\x15\n\x00", "rows.txt:1: not JSON"),
+            ('{"prompt": "\u00e9"}\n'.encode("latin-1"), "rows.txt:1: not UTF-8"),
+            (b"Some text.\nMore of it.\n", "rows.txt:1: not JSON"),
+            (json.dumps(row, indent=1).encode(), "rows.txt:1: not JSON"),
+            (b'{\n"list": [\n{"a": 1}\n]\n}\n', "rows.txt:1: not JSON"),
+        ):
+            with self.subTest(content):
+                path = self.folder / "rows.txt"
+                path.write_bytes(content)
+                done = run_tool(
+                    "tokenize", "--input", path, "--tokenizer", self.tokenizer, "--out",
+                    self.folder / "out.h5",
+                )  # fmt: skip
+                self.assertEqual(done.returncode, 2, done.stdout)
+                self.assertIn(text, done.stderr)
+                self.assertIn(expected, done.stderr)
+                self.assertNotIn("--columns", done.stderr)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,13 @@ class TokenizeFormats(ToolTest):
         expected = [(WHOLE, ANSWER + "<|im_end|>")] * 2
         self.assertEqual(self.tokenised(None, name="rows.json"), expected)
 
+    def test_a_json_array_behind_blank_lines(self):
+        row = conversation(QUESTION, ANSWER)
+        path = self.folder / "rows.json"
+        path.write_text("\ufeff\n \n" + json.dumps([row, row], indent=2), encoding="utf-8")
+        expected = [(WHOLE, ANSWER + "<|im_end|>")] * 2
+        self.assertEqual(self.tokenised(None, name="rows.json"), expected)
+
     def test_prompt_and_completion_as_texts_and_as_messages(self):
         messages = conversation(QUESTION, ANSWER)["messages"]
         rows = [

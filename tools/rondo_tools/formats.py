@@ -128,7 +128,8 @@ def recognise(sample, columns, place):
     raise UserError(
         f"{place}: the format is not recognised; columns found: {names}. Expected{mapped} one of: "
         + "; ".join(f"{name} ({', '.join(must)})" for name, (_, must, _) in FORMATS.items())
-        + ". Give --columns, such as prompt=question,completion=answer."
+        + ". Give --columns, such as prompt=question,completion=answer (in a run's configuration: "
+        "sources.NAME.columns)."
     )
 
 

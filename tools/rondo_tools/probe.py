@@ -11,6 +11,7 @@ from rondo_tools.formats import RowFault
 from rondo_tools.mask import token_weights
 
 _ANSWER = "It is four."
+_ANOTHER = "Give another with --template (in a run's configuration: sources.NAME.template)."
 _PROBE = [
     {"role": "user", "content": "What is two plus two?"},
     {"role": "assistant", "content": _ANSWER},
@@ -44,7 +45,7 @@ def end_of_turn(template, special):
     except RowFault as fault:
         raise UserError(f"the chat template refuses a plain question and answer: {fault}") from None
     if _ANSWER not in text:
-        _fault("it leaves out the answer", text, spans, "Give another with --template.")
+        _fault("it leaves out the answer", text, spans, _ANOTHER)
     behind = text.index(_ANSWER) + len(_ANSWER)
     found = [(text.find(token, behind), -len(token), token) for token in special]
     found = sorted(item for item in found if item[0] >= 0)

@@ -51,14 +51,15 @@ class RowEncoder:
 
     def _prepare(self, row):
         try:
-            messages = to_messages(_parsed(row), self._format, self._columns)
+            messages = to_messages(parse(row), self._format, self._columns)
             conversation = checked(messages, self._control_tokens)
             return self._template.answers(conversation, self._stop)
         except RowFault as fault:
             return fault
 
 
-def _parsed(row):
+def parse(row):
+    """The JSON value of a row; RowFault if it is none."""
     try:
         return json.loads(row.decode("utf-8"))
     except UnicodeDecodeError as error:

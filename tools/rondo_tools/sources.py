@@ -75,11 +75,12 @@ def rows(path):
     """Yields (number, bytes) of every row; blank lines are no rows."""
     try:
         with _open(path) as file:
-            first = file.readline().removeprefix(b"\xef\xbb\xbf")
-            if first.lstrip()[:1] == b"[":
-                yield from _array_rows(path, first + file.read())
+            number, line = 1, file.readline().removeprefix(b"\xef\xbb\xbf")
+            while line and not line.strip():
+                number, line = number + 1, file.readline()
+            if line.lstrip()[:1] == b"[":
+                yield from _array_rows(path, line + file.read())
                 return
-            number, line = 1, first
             while line:
                 if stripped := line.strip():
                     yield number, stripped

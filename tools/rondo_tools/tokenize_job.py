@@ -16,14 +16,16 @@ from pathlib import Path
 
 from rondo_tools import formats, jsonl, sources
 from rondo_tools.errors import UserError
+from rondo_tools.formats import RowFault
 from rondo_tools.hashing import settings_hash, text_hash
-from rondo_tools.row_encoder import RowEncoder
+from rondo_tools.row_encoder import RowEncoder, parse
 from rondo_tools.tokenized_file import FORMAT, VERSION, Writer, read_attributes
 from rondo_tools.tokenizer_folder import template_text, tokenizer_hash
 
 ROWS_PER_CHUNK = 256
 _SAMPLE_ROWS = 100
 _SHOWN_FAULTS = 5
+_EXPECTED = "expected one JSON object per line, or one JSON array"
 _RULES = 1  # raised when the same input gives other tokens or weights
 
 
@@ -74,15 +76,25 @@ def format_of(job):
     """Name of the format of the job's rows: as given, else recognised in the first of them."""
     if job.format != "auto":
         return job.format
-    sample = []
-    for _, _, row in islice(sources.all_rows(job.inputs), _SAMPLE_ROWS):
+    sample, first_fault, rows = [], None, 0
+    for path, number, row in islice(sources.all_rows(job.inputs), _SAMPLE_ROWS):
+        rows += 1
         try:
-            parsed = json.loads(row)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(parsed, dict):
+            parsed = parse(row)
+            if not isinstance(parsed, dict):
+                raise RowFault("not an object", f"the row is {type(parsed).__name__}")
             sample.append(parsed)
-    return formats.recognise(sample, job.columns, job.inputs[0])
+        except RowFault as fault:
+            if rows == 1:
+                first_fault = f"{path}:{number}: {fault}"
+    if not rows:
+        raise UserError(f"{job.inputs[0]}: no row; {_EXPECTED}.")
+    try:
+        return formats.recognise(sample, job.columns, job.inputs[0])
+    except UserError:
+        if not first_fault:
+            raise
+        raise UserError(f"{first_fault}; {_EXPECTED}.") from None
 
 
 def _chunks(job):
@@ -174,5 +186,6 @@ def _report_faults(job, faults, rows):
         f"{len(faults)} of {rows} rows were rejected ({len(faults) / rows:.2%}, allowed "
         f"{job.max_rejected:.2%}); nothing was written to {job.out}:\n{shown}"
         + (f"\n  and {more} more" if more > 0 else "")
-        + f"\nAll of them: {path}. Correct the rows, or allow more with --max-rejected."
+        + f"\nAll of them: {path}. Correct the rows, or allow more with --max-rejected "
+        f"(in a run's configuration: sources.NAME.max_rejected)."
     )
