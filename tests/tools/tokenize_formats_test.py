@@ -60,6 +60,14 @@ class TokenizeFormats(ToolTest):
         self.assertTrue(whole.startswith("<|im_start|>system\nYou are a helpful assistant."))
         self.assertEqual(trained, "It is four.<|im_end|>That makes six.<|im_end|>")
 
+    def test_weights_of_nothing_and_empty_system_turns_are_as_if_absent(self):
+        row = conversation(QUESTION, ANSWER)
+        for message in row["messages"]:
+            message["weight"] = None
+        row["messages"][1]["weight"] = 1
+        row["messages"].insert(0, {"role": "system", "content": " \n", "weight": None})
+        self.assertEqual(self.tokenised([row]), [(WHOLE, ANSWER + "<|im_end|>")])
+
     def test_alpaca_with_and_without_input(self):
         rows = [
             {"instruction": QUESTION, "input": "", "output": ANSWER},

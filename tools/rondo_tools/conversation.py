@@ -34,10 +34,10 @@ def _check_message(message):
         raise RowFault("wrong role", f"{role!r}, expected system, user or assistant")
     if any(message.get(field) for field in _REASONING_FIELDS):
         raise RowFault("reasoning fields are not supported")
-    if message.get("weight", 1) != 1:
+    if message.get("weight") not in (None, 1):
         raise RowFault("weights per message are not supported", f"weight {message['weight']}")
     content = _content(message)
-    if not content.strip():
+    if not content.strip() and role != "system":
         raise RowFault("empty answer" if role == "assistant" else f"empty {role} turn")
     return {"role": role, "content": content}
 
@@ -49,6 +49,7 @@ def checked(messages, control_tokens):
     inside a content: rendered, they would begin or end turns.
     """
     conversation = [_check_message(message) for message in messages]
+    conversation = [m for m in conversation if m["content"].strip()]  # a system turn may be empty
     turns = conversation[1:] if conversation[:1] and _is_system(conversation[0]) else conversation
     if not any(message["role"] == "assistant" for message in turns):
         raise RowFault("no trainable token", "the conversation has no assistant turn")

@@ -26,7 +26,7 @@ ROWS_PER_CHUNK = 256
 _SAMPLE_ROWS = 100
 _SHOWN_FAULTS = 5
 _EXPECTED = "expected one JSON object per line, or one JSON array"
-_RULES = 1  # raised when the same input gives other tokens or weights
+_RULES = 2  # raised when the same input gives other tokens or weights
 
 
 @dataclass
