@@ -108,6 +108,22 @@ class TokenizeFaults(ToolTest):
             self.assertIn(text, done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
+    def test_a_file_given_twice_is_named(self):
+        path = write_jsonl(self.folder / "rows.jsonl", [GOOD])
+        (self.folder / "link.jsonl").symlink_to(path)
+        for inputs in (
+            (path, path),
+            (path, self.folder / "*.jsonl"),
+            (self.folder / "r*", self.folder / "link.jsonl"),
+        ):
+            done = run_tool(
+                "tokenize", "--input", *inputs, "--tokenizer", self.tokenizer, "--out",
+                self.folder / "out.h5",
+            )  # fmt: skip
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertRegex(done.stderr, "(rows|link).jsonl: is given twice, by")
+            self.assertIn(f"by {inputs[1]}. Leave", done.stderr)
+
     def test_an_unknown_format_lists_the_columns_found(self):
         path = write_jsonl(self.folder / "rows.jsonl", [{"question": "a", "answer": "b"}])
         out = self.folder / "out.h5"

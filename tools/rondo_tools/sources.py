@@ -18,17 +18,32 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def expand(patterns):
-    """Paths of existing files, in the order given, each pattern's matches sorted by name."""
-    paths = []
+    """Paths of existing files, in the order given, each pattern's matches sorted by name. A file
+    that is found twice is an error: its rows would count twice."""
+    paths, by_file = [], {}
     for pattern in patterns:
         exists = Path(pattern).exists()
         found = [str(pattern)] if exists else sorted(glob.glob(str(pattern), recursive=True))
         if not found:
             raise UserError(f"{pattern}: no such file. Give an existing file or a matching glob.")
         paths += found
+        for path in found:
+            _check_once(path, pattern, by_file)
     for path in paths:
         _check(path)
     return paths
+
+
+def _check_once(path, pattern, by_file):
+    """`by_file`: {the file itself: path and pattern by which it was found first}."""
+    file = Path(path).resolve()
+    if file in by_file:
+        found, by = by_file[file]
+        same = "" if found == path else f" (as {found})"
+        raise UserError(
+            f"{path}: is given twice, by {by}{same} and by {pattern}. Leave one of them out."
+        )
+    by_file[file] = (path, pattern)
 
 
 def describe(paths):
