@@ -1,7 +1,9 @@
 """The loss mask: with and without {% generation %} marks, and templates that are refused."""
 
 import json
+import shutil
 import unittest
+from unittest import mock
 
 import h5py
 from tokenizers import Tokenizer
@@ -87,6 +89,10 @@ class TokenizeMask(ToolTest):
         template = "{%- for m in messages -%}{{ m['role'] }}: {{ m['content'] }}\n{% endfor -%}"
         self.refused(template, "no control token follows the answer")
 
+    def test_template_that_leaves_out_the_answer_is_an_error(self):
+        template = PLAIN_TEMPLATE.replace("m['content']", "'?'")
+        self.refused(template, "leaves out the answer", "--template", "sources.NAME.template")
+
     def test_untrained_answers_are_an_error(self):
         template = MARKED_TEMPLATE.replace("'assistant' -%}{%- gen", "'robot' -%}{%- gen")
         self.refused(template, "answer is not trained")
@@ -138,6 +144,26 @@ class TokenizeMask(ToolTest):
         )  # fmt: skip
         self.assertEqual(done.returncode, 2)
         self.assertIn("--template FILE", done.stderr)
+
+    def test_code_beside_a_tokenizer_is_neither_run_nor_asked_for(self):
+        from rondo_tools.errors import UserError
+        from rondo_tools.tokenizer_folder import load
+
+        folder, ran = self.folder / "own", self.folder / "ran"
+        shutil.copytree(self.tokenizer, folder)
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        config["tokenizer_class"] = "Own"
+        config["auto_map"] = {"AutoTokenizer": ["own.Own", "own.Own"]}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        (folder / "own.py").write_text(
+            f"open({str(ran)!r}, 'w').close()\n"
+            "from transformers import PreTrainedTokenizerFast as Own\n"
+        )
+        with mock.patch("builtins.input", return_value="y") as asked:
+            with self.assertRaisesRegex(UserError, "code of its own.* is not run"):
+                load(folder)
+            asked.assert_not_called()
+        self.assertFalse(ran.exists())
 
     def test_a_token_over_the_edge_of_an_answer_is_rejected(self):
         rows = [*ROWS, conversation("Say hello", ": hello")]

@@ -91,6 +91,12 @@ def load(folder):
     try:
         tokenizer = _loaded(str(folder), files)
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{folder}: the tokenizer is loaded by code of its own (auto_map in "
+                f"tokenizer_config.json), which is not run. If tokenizer.json says all of it, set "
+                f"tokenizer_class to PreTrainedTokenizerFast there."
+            ) from error
         raise UserError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
         raise UserError(f"{folder}: needs a fast tokenizer (tokenizer.json), found a slow one.")
@@ -105,13 +111,14 @@ def _loaded(folder, files):
 
         return PreTrainedTokenizerFast(tokenizer_file=str(Path(folder, "tokenizer.json")))
     config = json.loads(_read_text(Path(folder, "tokenizer_config.json")))
+    options = {"local_files_only": True, "trust_remote_code": False}  # False: nor is it asked for
     if "tokenizer.json" in files and config.get("tokenizer_class") in _PLAIN_CLASSES:
         from transformers import PreTrainedTokenizerFast
 
-        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return PreTrainedTokenizerFast.from_pretrained(folder, **options)
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    return AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
 
 
 def encoder(tokenizer):
