@@ -78,6 +78,26 @@ class TokenizeMask(ToolTest):
             "Hello there!<|im_end|><think></think>Hello\n\n hello \u00e9\u4f60.<|im_end|>",
         )
 
+    def test_rows_of_which_the_template_leaves_out_part_of_an_answer_are_counted(self):
+        thoughts = "{{- m['content'].split('</think>')[-1] if not loop.last else m['content']"
+        rows = [
+            conversation("Say hello", "<think>Hm.</think>Hello there!"),
+            conversation("Say hello", " Hello. ", "Again?", "<think>Hm.</think>Hello."),
+            conversation("Say hello", "<think>Hm.</think>Hello.", "Again?", "Hello."),
+            conversation("Say hello", "<think>So.</think>Hello.", "Again?", "Hello."),
+        ]
+        for template in (PLAIN_TEMPLATE, MARKED_TEMPLATE):
+            done = self.tokenise(template, rows)
+            self.assertNotIn("left out", done.stdout)
+            shortening = template.replace("{{- m['content']", f"{{%- set c -%}}{thoughts} }}}}"
+                                          "{%- endset -%}{{- c", 1)  # fmt: skip
+            for workers in (1, 2):
+                done = self.tokenise(shortening, rows, options=("--workers", workers))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn("4 examples", done.stdout)
+                text = "the template left out part of an answer in 2 rows (first: "
+                self.assertIn(f"{text}{self.folder}/rows.jsonl:3)", done.stdout)
+
     def test_end_of_turn_outside_the_marks_is_an_error(self):
         template = MARKED_TEMPLATE.replace(
             "{{- m['content'] + '<|im_end|>' -}}{%- endgeneration -%}",

@@ -16,6 +16,16 @@ _MARK = re.compile(r"\{%-?\+?\s*generation\s*[-+]?%\}")
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
 
 
+def leaves_out(messages, text, spans):
+    """True where a trained span holds less than its answer, such as without the thoughts of an
+    earlier turn. Space around an answer does not count."""
+    answers = [m["content"].strip() for m in messages if m["role"] == "assistant"]
+    trained = [text[begin:end] for begin, end in spans]
+    if len(trained) != len(answers):  # marks may cut an answer into pieces
+        trained = ["".join(trained)] * len(answers)
+    return any(answer not in held for answer, held in zip(answers, trained, strict=True))
+
+
 class ChatTemplate:
     def __init__(self, text, tokenizer):
         self.text = text

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from rondo_tools import probe
-from rondo_tools.chat_template import ChatTemplate
+from rondo_tools.chat_template import ChatTemplate, leaves_out
 from rondo_tools.conversation import checked
 from rondo_tools.formats import RowFault, to_messages
 from rondo_tools.mask import token_weights
@@ -40,12 +40,13 @@ class RowEncoder:
         return {"vocab_size": self._vocab_size, "end_of_turn_id": self._special[self._stop]}
 
     def encode(self, rows):
-        """Per row (None, token bytes, weight bytes) or ((reason, message), None, None)."""
+        """Per row (None, token bytes, weight bytes, whether the template left out part of an
+        answer) or ((reason, message), None, None, False)."""
         prepared = [self._prepare(row) for row in rows]
         texts = [item[0] for item in prepared if not isinstance(item, RowFault)]
         encodings = iter(self._encoder.encode_batch(texts, add_special_tokens=False))
         return [
-            _faulty(item) if isinstance(item, RowFault) else _masked(next(encodings), item[1])
+            _faulty(item) if isinstance(item, RowFault) else _masked(next(encodings), *item[1:])
             for item in prepared
         ]
 
@@ -53,7 +54,8 @@ class RowEncoder:
         try:
             messages = to_messages(parse(row), self._format, self._columns)
             conversation = checked(messages, self._control_tokens)
-            return self._template.answers(conversation, self._stop)
+            text, spans = self._template.answers(conversation, self._stop)
+            return text, spans, leaves_out(conversation, text, spans)
         except RowFault as fault:
             return fault
 
@@ -69,12 +71,12 @@ def parse(row):
 
 
 def _faulty(fault):
-    return (fault.reason, str(fault)), None, None
+    return (fault.reason, str(fault)), None, None, False
 
 
-def _masked(encoding, spans):
+def _masked(encoding, spans, left_out):
     try:
         weights = token_weights(encoding.offsets, spans)
     except RowFault as fault:
         return _faulty(fault)
-    return None, np.asarray(encoding.ids, "<i4").tobytes(), weights
+    return None, np.asarray(encoding.ids, "<i4").tobytes(), weights, left_out

@@ -70,6 +70,16 @@ def describe(counts):
         f"{counts['examples']} examples, {counts['tokens']} tokens, "
         f"{counts['trainable_tokens']} trainable, {rejected} rejected"
         + (f" ({reasons})" if reasons else "")
+        + _left_out(counts.get("left_out"))
+    )
+
+
+def _left_out(found):
+    if not found or not found["rows"]:
+        return ""
+    return (
+        f"; the template left out part of an answer in {found['rows']} rows "
+        f"(first: {found['first']})"
     )
 
 

@@ -131,9 +131,10 @@ def _results(encoder, chunks, workers):
 
 
 def run(job, identity=None, format_name=None):
-    """Tokenises and publishes; returns the counts. UserError, and nothing published, when more
-    than the allowed share of the rows is rejected. Of `identity` and `format_name`, what is known
-    already is not found out again."""
+    """Tokenises and publishes; returns the counts, and as "left_out" in how many rows the
+    template left out part of an answer, and the place of the first. UserError, and nothing
+    published, when more than the allowed share of the rows is rejected. Of `identity` and
+    `format_name`, what is known already is not found out again."""
     identity = identity or job.identity()
     format_name = format_name or format_of(job)
     encoder = RowEncoder(
@@ -142,13 +143,18 @@ def run(job, identity=None, format_name=None):
     encoder.probe()
     workers = job.workers or os.cpu_count() or 1
     reasons, faults, rows = Counter(), [], 0
+    shortened = {"rows": 0, "first": None}
     with Writer(job.out) as writer:
         try:
             for chunk, results in _results(encoder, _chunks(job), workers):
                 rows += len(chunk)
-                for (path, number, _), (fault, tokens, weights) in zip(chunk, results, strict=True):
+                for (path, number, _), result in zip(chunk, results, strict=True):
+                    fault, tokens, weights, left_out = result
                     if fault is None:
                         writer.add(tokens, weights)
+                        if left_out:
+                            shortened["rows"] += 1
+                            shortened["first"] = shortened["first"] or f"{path}:{number}"
                     else:
                         reasons[fault[0]] += 1
                         faults.append((str(path), number, fault[1]))
@@ -166,7 +172,7 @@ def run(job, identity=None, format_name=None):
         if not counts["examples"]:
             raise UserError(f"{job.inputs[0]}: no example; nothing was written to {job.out}.")
         writer.publish({**identity, **encoder.attributes(), "counts": json.dumps(counts)})
-    return counts
+    return {**counts, "left_out": shortened}
 
 
 def _report_faults(job, faults, rows):
