@@ -26,6 +26,7 @@ class Normalised(unittest.TestCase):
         self.assertEqual(normalised("Infinity"), "Infinity")
         for text in ("1e1000000", "-1e1000000", "1e-1000000", "1e60", "1" * 60):
             self.assertEqual(normalised(text), text)
+        self.assertNotEqual(normalised("1" * 40), normalised("1" * 39 + "2"))
         self.assertNotEqual(normalised("723 m"), normalised("723 cm"))
 
     def test_the_last_match_counts(self):

@@ -3,7 +3,7 @@
 import argparse
 import json
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from pathlib import Path
 
 from rondo_tools import jsonl
@@ -11,6 +11,7 @@ from rondo_tools.errors import UserError
 
 DEFAULT_PATTERN = r"####\s*(.+)"
 _MOST_DIGITS = 50  # before or behind the point; a number beyond that is taken as text
+_EXACT = Context(prec=200, traps=[InvalidOperation, Overflow, Inexact])
 
 
 def normalised(text):
@@ -19,7 +20,7 @@ def normalised(text):
     text = text.strip().removesuffix(".").strip()
     number = text.replace("$", "").replace(",", "").strip()
     try:
-        value = Decimal(number).normalize()
+        value = Decimal(number).normalize(_EXACT)
     except ArithmeticError:
         return text
     if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS:
