@@ -12,6 +12,10 @@ namespace rondo::app {
 
 namespace {
 
+// Far above what a machine holds, far below what overflows.
+constexpr int64_t kMost = 1'000'000;
+constexpr int64_t kMostDocuments = 1'000'000'000;
+
 struct BenchOptions {
   std::string what = "step";
   train::BenchStepSettings step;
@@ -48,11 +52,16 @@ Command bench_command() {
                 ->check(CLI::IsMember({"step", "gemm", "pack"}));
             parser.add_option("--steps", options->step.steps, "timed steps")
                 ->check(CLI::Range(1, 1000));
-            parser.add_option("--packs", options->step.packs, "packs per step over all ranks");
-            parser.add_option("--micro-packs", options->step.micro_packs,
-                              "packs per rank and micro-batch");
-            parser.add_option("--layers", options->step.layers, "transformer blocks");
-            parser.add_option("--documents", options->documents, "documents of bench pack");
+            parser.add_option("--packs", options->step.packs, "packs per step over all ranks")
+                ->check(CLI::Range(int64_t{1}, kMost));
+            parser
+                .add_option("--micro-packs", options->step.micro_packs,
+                            "packs per rank and micro-batch")
+                ->check(CLI::Range(int64_t{1}, kMost));
+            parser.add_option("--layers", options->step.layers, "transformer blocks")
+                ->check(CLI::Range(1, 1000));
+            parser.add_option("--documents", options->documents, "documents of bench pack")
+                ->check(CLI::Range(int64_t{1}, kMostDocuments));
             parser.add_option("--seed", options->seed, "seed of bench pack");
           },
           [options](Context& context) { return run(*options, context); }};

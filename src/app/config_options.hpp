@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,11 @@ struct ConfigOptions {
     parser.add_option("config", config, "Configuration file (YAML; see docs/configuration.md)")
         ->required();
     parser.add_option("overrides", overrides, "section.key=value, over the file");
-    parser.add_option(
-        "--check", check_ranks,
-        "only check the configuration and its model for this many ranks, and write nothing");
+    parser
+        .add_option(
+            "--check", check_ranks,
+            "only check the configuration and its model for this many ranks, and write nothing")
+        ->check(CLI::Range(1, std::numeric_limits<int>::max()));
   }
 
   // Collective over all ranks. The configuration, checked for the ranks that are there, or for

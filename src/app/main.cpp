@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -11,12 +12,32 @@
 #include "app/command.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
+#include "base/config.hpp"
 
 namespace rondo::app {
 namespace {
 
 // How long the other ranks may take to meet an error that all of them share.
 constexpr double kSharedErrorSeconds = 5;
+
+// Why a command line has no command, and what to do.
+std::string no_command(const CLI::App& parser, const std::vector<Command>& commands) {
+  std::vector<std::string> names;
+  for (const Command& command : commands) names.push_back(command.name);
+  const std::vector<std::string> words = parser.remaining();
+  if (words.empty()) {
+    return fmt::format("no command was given; give one of: {} (see rondo --help)",
+                       fmt::join(names, ", "));
+  }
+  if (words.front().starts_with('-')) {
+    return fmt::format("there is no option '{}' before the command (see rondo --help)",
+                       words.front());
+  }
+  const std::string near = base::nearest_name(words.front(), names);
+  return fmt::format("there is no command '{}'. {} (see rondo --help)", words.front(),
+                     near.empty() ? fmt::format("Commands: {}.", fmt::join(names, ", "))
+                                  : fmt::format("Did you mean '{}'?", near));
+}
 
 base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Context& context,
                     int argc, char** argv) {
@@ -29,12 +50,13 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
     context.console.line("{}", version_text());
     return base::Exit::kDone;
   } catch (const CLI::ParseError& error) {
+    if (parser.get_subcommands().empty()) throw base::UserError(no_command(parser, commands));
     throw base::UserError(fmt::format("{} (see rondo --help)", error.what()));
   }
   for (const Command& command : commands) {
     if (parser.got_subcommand(command.name)) return command.run(context);
   }
-  throw base::UserError("no command was given (see rondo --help)");
+  throw base::UserError(no_command(parser, commands));
 }
 
 // For launch/run, which cannot always learn it from mpirun: the last thing that rank 0 does is to

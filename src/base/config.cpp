@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
 
+#include "base/foreign_keys.hpp"
 #include "base/units.hpp"
 
 namespace rondo::base {
@@ -19,6 +19,12 @@ void wrong_type(const YamlNode& node, const std::string& path, const char* expec
 
 bool is_plain_scalar(const YamlNode& node) {
   return node.kind == YamlNode::Kind::kScalar && !node.quoted;
+}
+
+// "08": some readers of YAML take it as octal, some as text.
+bool has_leading_zero(std::string_view number) {
+  if (number.starts_with('+') || number.starts_with('-')) number.remove_prefix(1);
+  return number.size() > 1 && number[0] == '0' && number[1] >= '0' && number[1] <= '9';
 }
 
 std::string join(const std::vector<std::string>& names, const char* separator) {
@@ -41,6 +47,38 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+// Where in the configuration a key of this name belongs, quoted: below `section` if it is known
+// there, else at the least depth. `keys` are written as in the reference.
+std::vector<std::string> places_of(std::string name, const std::string& section,
+                                   const std::vector<std::string>& keys) {
+  std::ranges::replace(name, '-', '_');
+  // rounds[0] is rounds[] in the reference.
+  std::string general;
+  for (size_t i = 0; i < section.size(); ++i) {
+    const bool in_index = !general.empty() && general.back() == '[' && section[i] != ']';
+    if (!in_index) general += section[i];
+  }
+  std::vector<std::string> below, elsewhere;
+  std::ptrdiff_t least = std::numeric_limits<std::ptrdiff_t>::max();
+  for (std::string key : keys) {
+    // sources.NAME is the entry of sources, rounds[] that of rounds.
+    for (const std::string_view entry : {".NAME", "[]"}) {
+      if (key.ends_with(entry)) key.resize(key.size() - entry.size());
+    }
+    const size_t dot = key.rfind('.');
+    if (key.substr(dot + 1) != name) continue;
+    const std::ptrdiff_t depth = std::ranges::count(key, '.');
+    if (!section.empty() && key.starts_with(general + ".")) {
+      below.push_back("'" + section + key.substr(general.size()) + "'");
+    } else if (depth <= least) {
+      if (depth < least) elsewhere.clear();
+      least = depth;
+      elsewhere.push_back("'" + key + (depth == 0 ? "' at the top level" : "'"));
+    }
+  }
+  return below.empty() ? elsewhere : below;
+}
+
 }  // namespace
 
 void read_scalar(const YamlNode& node, bool& value, const std::string& path, Problems& problems) {
@@ -55,7 +93,7 @@ void read_scalar(const YamlNode& node, int64_t& value, const std::string& path,
                  Problems& problems) {
   if (is_plain_scalar(node)) {
     const std::string& text = node.scalar;
-    const bool leading_zero = text.size() > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9';
+    const bool leading_zero = has_leading_zero(text);
     int64_t parsed = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
     if (error == std::errc() && end == text.data() + text.size() && !leading_zero) {
@@ -72,7 +110,7 @@ void read_scalar(const YamlNode& node, int64_t& value, const std::string& path,
 }
 
 void read_scalar(const YamlNode& node, double& value, const std::string& path, Problems& problems) {
-  if (is_plain_scalar(node)) {
+  if (is_plain_scalar(node) && !has_leading_zero(node.scalar)) {
     std::string_view text = node.scalar;
     if (text.starts_with('+')) text.remove_prefix(1);
     double parsed = 0;
@@ -139,61 +177,6 @@ void check_choice(const YamlNode& node, const std::string& value, const Field& f
                            join(field.choices, ", ")));
 }
 
-std::string hint_for_foreign_key(const std::string& key) {
-  static const std::map<std::string, std::string> kHints = {
-      {"gradient_accumulation_steps",
-       "accumulation follows from batch.packs / (ranks * batch.micro_packs)"},
-      {"per_device_train_batch_size", "batch.micro_packs (packs per rank and micro-batch)"},
-      {"micro_batch_size", "batch.micro_packs (packs per rank and micro-batch)"},
-      {"train_batch_size", "batch.packs (packs per step over all ranks)"},
-      {"global_batch_size", "batch.packs (packs per step over all ranks)"},
-      {"batch_size", "batch.packs (packs per step over all ranks)"},
-      {"max_seq_length", "batch.seq_len"},
-      {"max_length", "batch.seq_len"},
-      {"seq_length", "batch.seq_len"},
-      {"sequence_len", "batch.seq_len"},
-      {"cutoff_len", "batch.seq_len"},
-      {"learning_rate", "optimizer.lr"},
-      {"lr", "optimizer.lr"},
-      {"weight_decay", "optimizer.weight_decay"},
-      {"adam_beta1", "optimizer.betas"},
-      {"adam_beta2", "optimizer.betas"},
-      {"adam_epsilon", "optimizer.eps"},
-      {"max_grad_norm", "optimizer.clip"},
-      {"clip_grad", "optimizer.clip"},
-      {"lr_scheduler_type", "schedule.kind"},
-      {"lr_scheduler", "schedule.kind"},
-      {"lr_decay_style", "schedule.kind"},
-      {"warmup_ratio", "schedule.warmup (a share below 1, or a number of steps)"},
-      {"warmup_steps", "schedule.warmup (a share below 1, or a number of steps)"},
-      {"num_train_epochs", "rounds[].epochs"},
-      {"num_epochs", "rounds[].epochs"},
-      {"max_steps", "rounds[].steps, or run.max_steps to end a run early"},
-      {"train_iters", "rounds[].steps"},
-      {"save_steps", "checkpoint.every"},
-      {"save_interval", "checkpoint.every"},
-      {"save_total_limit", "checkpoint.keep"},
-      {"eval_steps", "evaluate.every"},
-      {"eval_interval", "evaluate.every"},
-      {"output_dir", "run.dir and run.name"},
-      {"model_name_or_path", "model.from"},
-      {"base_model", "model.from"},
-      {"tokenizer_name_or_path", "tokenizer"},
-      {"dataset_name", "sources.NAME.train"},
-      {"datasets", "sources"},
-      {"bf16", "precision"},
-      {"fp16", "precision"},
-      {"packing", "nothing: rondo always packs without attention across documents"},
-      {"sample_packing", "nothing: rondo always packs without attention across documents"},
-      {"tensor_model_parallel_size", "parallel.tensor"},
-      {"zero_stage", "parallel.zero"},
-      {"resume_from_checkpoint", "checkpoint.resume"},
-      {"logging_steps", "run.print_every"},
-  };
-  const auto found = kHints.find(key);
-  return found == kHints.end() ? "" : found->second;
-}
-
 std::string nearest_name(const std::string& key, const std::vector<std::string>& names) {
   std::string nearest;
   size_t best = key.size() / 3 + 1;
@@ -211,20 +194,24 @@ void ConfigReader::finish() {
   for (const auto& [key, value] : node_.entries) {
     if (std::ranges::find(known_, key) != known_.end()) continue;
     const std::string path = path_.empty() ? key : path_ + "." + key;
-    std::string advice;
-    if (const auto hint = hint_for_foreign_key(key); !hint.empty()) {
-      advice = fmt::format(" In rondo this is {}.", hint);
-    } else if (const auto name = nearest_name(key, known_); !name.empty()) {
-      advice = fmt::format(" Did you mean '{}'?", name);
-    } else {
-      advice = fmt::format(" Known here: {}.", join(known_, ", "));
+    std::string advice = hint_for_foreign_key(path);
+    if (advice.empty()) {
+      std::vector<std::string> candidates = places_of(key, path_, problems_.known_keys);
+      const std::string near = nearest_name(key, known_);
+      // A slip of one letter here is as likely as a key in the wrong section.
+      if (!near.empty() && (candidates.empty() || edit_distance(key, near) == 1)) {
+        candidates.insert(candidates.begin(), "'" + near + "'");
+      }
+      advice = candidates.empty() ? fmt::format("Known here: {}.", join(known_, ", "))
+                                  : fmt::format("Did you mean {}?", join(candidates, " or "));
     }
-    problems_.add(fmt::format("{}: unknown key '{}'.{}", value.place, path, advice));
+    problems_.add(fmt::format("{}: unknown key '{}'. {}", value.place, path, advice));
   }
 }
 
 void ConfigReference::row(const std::string& path, const std::string& value, const Field& field,
                           const std::string& form) {
+  keys_.push_back(path);
   std::string shown = field.shown_default.empty() ? value : field.shown_default;
   if (field.required) shown = "required";
   std::string kind = field.choices.empty() ? form : join(field.choices, ", ");

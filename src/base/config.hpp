@@ -77,8 +77,6 @@ void check_range(const YamlNode& node, double value, const Field& field, const s
 void check_choice(const YamlNode& node, const std::string& value, const Field& field,
                   const std::string& path, Problems& problems);
 
-// Where a name from TRL, Axolotl, Megatron or the Hugging Face Trainer leads, or nothing.
-std::string hint_for_foreign_key(const std::string& key);
 // The nearest of `names` to `key` within a small edit distance, or nothing.
 std::string nearest_name(const std::string& key, const std::vector<std::string>& names);
 
@@ -115,7 +113,7 @@ class ConfigReader {
     read(*node, value, path, field, problems_);
   }
 
-  // After describe(): keys that no field has taken are problems.
+  // After describe(): keys that no field has taken are problems, each with the key that was meant.
   void finish();
 
   template <class T>
@@ -126,8 +124,8 @@ class ConfigReader {
       read_yaml(node, value, path, problems);
     } else if constexpr (Described<T>) {
       if (node.kind != YamlNode::Kind::kMap) {
-        problems.add(fmt::format("{}: {} must be a map of keys, found {}.", node.place, path,
-                                 node.described()));
+        problems.add(fmt::format("{}: {} must be a map of keys, found {}.", node.place,
+                                 path.empty() ? "the whole" : path, node.described()));
         return;
       }
       ConfigReader reader(node, path, problems);
@@ -255,6 +253,8 @@ class ConfigReference {
     add(path, value, field);
   }
   const std::string& text() const { return text_; }
+  // The keys of the rows.
+  const std::vector<std::string>& keys() const { return keys_; }
 
  private:
   template <class T>
@@ -266,6 +266,7 @@ class ConfigReference {
       ConfigReference inner(path);
       describe(inner, value);
       text_ += inner.text();
+      keys_.insert(keys_.end(), inner.keys().begin(), inner.keys().end());
     } else if constexpr (IsOptional<T>::value) {
       typename T::value_type inner{};
       if constexpr (Described<typename T::value_type>) {
@@ -303,6 +304,7 @@ class ConfigReference {
 
   std::string path_;
   std::string text_;
+  std::vector<std::string> keys_;
 };
 
 }  // namespace rondo::base

@@ -5,6 +5,7 @@
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "base/error.hpp"
@@ -159,7 +160,8 @@ YamlNode parse_yaml(const std::string& text, const std::string& name, Problems& 
   Builder builder(name, problems);
   try {
     YAML::Parser parser(stream);
-    parser.HandleNextDocument(builder);
+    // An empty file has no document, and so no node with a place.
+    if (!parser.HandleNextDocument(builder)) return YamlNode{.place = name};
     Builder rest(name, problems);
     if (parser.HandleNextDocument(rest)) {
       fail_user("{}: holds more than one YAML document; only one is accepted.", name);
@@ -172,6 +174,58 @@ YamlNode parse_yaml(const std::string& text, const std::string& name, Problems& 
   return builder.take();
 }
 
+namespace {
+
+struct OverrideKey {
+  std::string name;
+  bool bracketed = false;  // an item of a list, and nothing else
+};
+
+bool is_number(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// rounds[0].steps and rounds.0.steps: rounds, 0, steps.
+std::vector<OverrideKey> keys_of(const std::string& path) {
+  std::vector<OverrideKey> keys;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('.', begin), path.size());
+    std::string name = path.substr(begin, end - begin);
+    std::vector<OverrideKey> items;
+    while (name.ends_with(']')) {
+      const size_t open = name.rfind('[');
+      if (open == std::string::npos) break;
+      const std::string item = name.substr(open + 1, name.size() - open - 2);
+      if (!is_number(item)) break;
+      items.insert(items.begin(), {.name = item, .bracketed = true});
+      name.resize(open);
+    }
+    keys.push_back({.name = name});
+    keys.insert(keys.end(), items.begin(), items.end());
+    begin = end + 1;
+  }
+  return keys;
+}
+
+// The child of this name, made in a map that lacks it; null if there can be none.
+YamlNode* child(YamlNode& parent, const OverrideKey& key) {
+  if (parent.kind == YamlNode::Kind::kList) {
+    const bool found =
+        is_number(key.name) && key.name.size() < 6 && std::stoul(key.name) < parent.items.size();
+    return found ? &parent.items[std::stoul(key.name)] : nullptr;
+  }
+  if (key.bracketed || key.name.empty()) return nullptr;
+  if (parent.kind == YamlNode::Kind::kNull) parent.kind = YamlNode::Kind::kMap;
+  if (parent.kind != YamlNode::Kind::kMap) return nullptr;
+  for (auto& [name, entry] : parent.entries) {
+    if (name == key.name) return &entry;
+  }
+  parent.entries.emplace_back(key.name, YamlNode{.place = "command line"});
+  return &parent.entries.back().second;
+}
+
+}  // namespace
+
 void apply_override(YamlNode& root, const std::string& assignment, Problems& problems) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0) {
@@ -182,38 +236,15 @@ void apply_override(YamlNode& root, const std::string& assignment, Problems& pro
   YamlNode value = parse_yaml(assignment.substr(equals + 1), "", problems);
   value.place = "command line";
   YamlNode* at = &root;
-  std::string path = assignment.substr(0, equals);
-  while (true) {
-    const size_t dot = path.find('.');
-    const std::string key = path.substr(0, dot);
-    if (at->kind == YamlNode::Kind::kNull) at->kind = YamlNode::Kind::kMap;
-    YamlNode* next = nullptr;
-    if (at->kind == YamlNode::Kind::kList) {
-      // rounds.0.epochs=2: items of a list are numbered from 0.
-      const bool number = !key.empty() && key.find_first_not_of("0123456789") == std::string::npos;
-      if (number && key.size() < 6 && std::stoul(key) < at->items.size()) {
-        next = &at->items[std::stoul(key)];
-      }
-    } else if (at->kind == YamlNode::Kind::kMap) {
-      for (auto& [name, entry] : at->entries) {
-        if (name == key) next = &entry;
-      }
-      if (next == nullptr && !key.empty()) {
-        at->entries.emplace_back(key, YamlNode{.place = "command line"});
-        next = &at->entries.back().second;
-      }
-    }
-    if (next == nullptr) {
-      problems.add(fmt::format("command line: '{}': there is no '{}' to set.", assignment, key));
+  for (const OverrideKey& key : keys_of(assignment.substr(0, equals))) {
+    at = child(*at, key);
+    if (at == nullptr) {
+      problems.add(fmt::format("command line: '{}': there is no '{}' to set.", assignment,
+                               key.bracketed ? "[" + key.name + "]" : key.name));
       return;
     }
-    if (dot == std::string::npos) {
-      *next = std::move(value);
-      return;
-    }
-    at = next;
-    path = path.substr(dot + 1);
   }
+  *at = std::move(value);
 }
 
 }  // namespace rondo::base

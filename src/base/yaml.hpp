@@ -17,6 +17,10 @@ class Problems {
   // Throws one UserError with every problem, one a line, unless there is none.
   void throw_if_any() const;
 
+  // Every key of the configuration, as its reference writes it ("rounds[].steps"), so that one in
+  // the wrong section can be told its place. Empty: none is.
+  std::vector<std::string> known_keys{};
+
  private:
   std::vector<std::string> texts_;
 };
@@ -43,7 +47,8 @@ inline constexpr int kYamlMaxDepth = 32;
 // duplicate keys and the like go to `problems`.
 YamlNode parse_yaml(const std::string& text, const std::string& name, Problems& problems);
 
-// Sets "section.key=value" (value is YAML) in a tree of maps, making maps on the way.
+// Sets "section.key=value" (value is YAML) in a tree, making maps on the way. An item of a list is
+// named by its number from 0, rounds[0].steps or rounds.0.steps, and must be there.
 void apply_override(YamlNode& root, const std::string& assignment, Problems& problems);
 
 }  // namespace rondo::base

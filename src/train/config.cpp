@@ -78,9 +78,6 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
     say("`optimizer_state: carry` needs `init: previous`: moments belong to the weights.");
   }
   if (round.optimizer.value.betas.size() != 2) say("optimizer.betas must be two numbers.");
-  if (round.evaluate.value.every.seconds > 0) {
-    say("evaluate.every: durations are for checkpoint.every; give steps, epoch or never.");
-  }
   if (round.gate) {
     const std::string& on = round.gate->on;
     bool found = false;
@@ -118,6 +115,14 @@ void check_whole(const Config& config, base::Problems& problems) {
   check_sources(config, problems);
 }
 
+base::ConfigReference reference_of_all() {
+  Config config;
+  config.model.shape = ShapeSection{};
+  base::ConfigReference reference;
+  describe(reference, config);
+  return reference;
+}
+
 }  // namespace
 
 const SourceSection& Config::source(const std::string& name) const {
@@ -134,8 +139,15 @@ std::string Config::tokenizer_folder() const {
 
 Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
   base::Problems problems;
+  problems.known_keys = reference_of_all().keys();
   base::YamlNode node = base::parse_yaml(base::read_text(path), path, problems);
   for (const auto& assignment : overrides) base::apply_override(node, assignment, problems);
+  if (node.kind != base::YamlNode::Kind::kMap) {
+    base::fail_user(
+        "{}: a configuration is a map with the keys run, model, sources and rounds, found {}. "
+        "Start from an example in configs/; docs/configuration.md lists all keys.",
+        node.place, node.described());
+  }
   Config config;
   base::ConfigReader::read(node, config, "", base::Field{}, problems);
   config.place = path;
@@ -225,11 +237,7 @@ std::string round_yaml(Config config, size_t i) {
 }
 
 std::string configuration_reference() {
-  Config config;
-  config.model.shape = ShapeSection{};
-  base::ConfigReference reference;
-  describe(reference, config);
-  return "| key | form | default | meaning |\n|---|---|---|---|\n" + reference.text();
+  return "| key | form | default | meaning |\n|---|---|---|---|\n" + reference_of_all().text();
 }
 
 }  // namespace rondo::train

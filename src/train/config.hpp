@@ -26,6 +26,9 @@ struct Interval {
   bool epoch = false;
   bool never() const { return steps == 0 && seconds == 0 && !epoch; }
 };
+// An interval without a clock: what it times changes the ledger, so it falls on the same steps in
+// every run.
+struct StepInterval : Interval {};
 // One path or glob, or a list of them.
 struct Paths {
   std::vector<std::string> paths;
@@ -114,7 +117,7 @@ struct CheckpointSection {
 };
 struct EvaluateSection {
   bool at_start = true;
-  Interval every;
+  StepInterval every;
   int64_t max_examples = 500;
 };
 struct SourceSection {

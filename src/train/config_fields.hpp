@@ -15,6 +15,9 @@ void read_yaml(const base::YamlNode& node, Interval& value, const std::string& p
                base::Problems& problems);
 std::string to_yaml(const Interval& value);
 std::string yaml_form(const Interval& value);
+void read_yaml(const base::YamlNode& node, StepInterval& value, const std::string& path,
+               base::Problems& problems);
+std::string yaml_form(const StepInterval& value);
 void read_yaml(const base::YamlNode& node, Paths& value, const std::string& path,
                base::Problems& problems);
 std::string to_yaml(const Paths& value);

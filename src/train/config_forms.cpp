@@ -81,6 +81,19 @@ std::string to_yaml(const Interval& value) {
 }
 std::string yaml_form(const Interval& /*value*/) { return "steps, 30min, epoch, never"; }
 
+void read_yaml(const YamlNode& node, StepInterval& value, const std::string& path,
+               Problems& problems) {
+  Problems own;
+  Interval interval;
+  read_yaml(node, interval, path, own);
+  if (!own.empty() || interval.seconds > 0) {
+    expected(node, path, "a number of steps from 1 on, epoch, or never", problems);
+    return;
+  }
+  value = {interval};
+}
+std::string yaml_form(const StepInterval& /*value*/) { return "steps, epoch, never"; }
+
 void read_yaml(const YamlNode& node, Paths& value, const std::string& path, Problems& problems) {
   value.paths.clear();
   if (node.kind == Kind::kScalar) {

@@ -50,8 +50,9 @@ void ProgressLine::show(const Figures& figures) {
   const auto steps = static_cast<double>(figures.done - first_step_);
   const double left = spent.count() / steps * static_cast<double>(total_steps_ - figures.done);
   console_.progress(fmt::format(
-      "{} {}/{}  loss {:.4f}  {} tokens/s ({} trainable)  {:.0f}% of calibration  {} left", round_,
-      figures.done, total_steps_, figures.loss, base::format_count(figures.tokens_per_s),
+      "{} {}/{}  loss {:.4f}  {} tokens/s ({} trainable)  {:.0f}% of calibration  {} left in the "
+      "round",
+      round_, figures.done, total_steps_, figures.loss, base::format_count(figures.tokens_per_s),
       base::format_count(figures.trainable_per_s), 100 * figures.calibration_share,
       base::format_duration(left)));
 }

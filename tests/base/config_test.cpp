@@ -44,6 +44,10 @@ std::string problems_of(const std::string& text, Outer& out,
                         const std::vector<std::string>& overrides = {}) {
   try {
     Problems problems;
+    ConfigReference reference;
+    Outer defaults;
+    describe(reference, defaults);
+    problems.known_keys = reference.keys();
     YamlNode node = parse_yaml(text, "c.yaml", problems);
     for (const auto& o : overrides) apply_override(node, o, problems);
     ConfigReader::read(node, out, "", Field{}, problems);
@@ -96,11 +100,25 @@ TEST(Config, WhatIsWrittenReadsBack) {
 TEST(Config, UnknownKeysNameTheNearestAndTheForeign) {
   EXPECT_THAT(problems_of("on: true\nbatch: {pakcs: 3}\n"),
               testing::HasSubstr("c.yaml:2: unknown key 'batch.pakcs'. Did you mean 'packs'?"));
-  EXPECT_THAT(problems_of("gradient_accumulation_steps: 4\n"),
-              testing::HasSubstr("batch.packs / (ranks * batch.micro_packs)"));
-  EXPECT_THAT(problems_of("max_seq_length: 4\n"), testing::HasSubstr("batch.seq_len"));
-  EXPECT_THAT(problems_of("per_device_train_batch_size: 4\n"),
-              testing::HasSubstr("batch.micro_packs"));
+  EXPECT_EQ(problems_of("max-seq-length: 4\n"),
+            "c.yaml:1: unknown key 'max-seq-length'. In rondo this is batch.seq_len.");
+  EXPECT_THAT(problems_of("zzzzzz: 4\n"), testing::HasSubstr("'zzzzzz'. Known here: kind, lr,"));
+}
+
+TEST(Config, AKeyOfAnotherSectionIsToldItsPlace) {
+  EXPECT_EQ(problems_of("packs: 3\n"),
+            "c.yaml:1: unknown key 'packs'. Did you mean 'batch.packs' or 'rounds[].packs'?");
+  EXPECT_EQ(problems_of("batch: {note: x}\n"),
+            "c.yaml:1: unknown key 'batch.note'. Did you mean 'note' at the top level?");
+  EXPECT_EQ(problems_of("rounds: [{lr: 1}]\n"),
+            "c.yaml:1: unknown key 'rounds[0].lr'. Did you mean 'lr' at the top level?");
+}
+
+TEST(Config, AFileThatHoldsNoMapIsNamed) {
+  EXPECT_EQ(problems_of(""), "c.yaml: the whole must be a map of keys, found nothing.");
+  EXPECT_EQ(problems_of("# a comment\n"),
+            "c.yaml: the whole must be a map of keys, found nothing.");
+  EXPECT_EQ(problems_of("- 1"), "c.yaml:1: the whole must be a map of keys, found a list.");
 }
 
 TEST(Config, AllProblemsAtOnce) {
@@ -117,6 +135,18 @@ TEST(Config, WrongTypes) {
                            "batch: {packs: 1.5}", "batch: {packs: 99999999999999999999}",
                            "batch: {betas: [2.0]}", "note: [1]", "- 1", "batch: {packs: -1}"}) {
     EXPECT_NE(problems_of(text), "") << text;
+  }
+}
+
+TEST(Config, NumbersWithALeadingZeroAreRefused) {
+  for (const char* number : {"08", "+08", "-08", "00.5", "00"}) {
+    for (const char* key : {"lr", "batch: {packs"}) {
+      const std::string text = fmt::format("{}: {}{}\n", key, number, key[0] == 'b' ? "}" : "");
+      EXPECT_THAT(problems_of(text), testing::HasSubstr(fmt::format("found '{}'", number)));
+    }
+  }
+  for (const char* number : {"0.5", "+0.5", "10", "1.00"}) {
+    EXPECT_EQ(problems_of(fmt::format("lr: {}\n", number)), "") << number;
   }
 }
 
@@ -143,7 +173,31 @@ TEST(Config, OverridesSetValuesAndSayWhatIsWrong) {
   EXPECT_THAT(problems_of("lr: 1\n", c, {"batch.pack=9"}),
               testing::HasSubstr("command line: unknown key 'batch.pack'"));
   EXPECT_THAT(problems_of("lr: 1\n", c, {"nonsense"}), testing::HasSubstr("section.key=value"));
-  EXPECT_THAT(problems_of("rounds: [{packs: 1}]\n", c, {"rounds.3.packs=9"}), testing::HasSubstr("rounds.3"));
+}
+
+TEST(Config, OverridesNumberTheItemsOfAListWithOrWithoutBrackets) {
+  const std::string text = "rounds: [{packs: 1}, {packs: 2, betas: [0.1, 0.2]}]\n";
+  for (const char* item : {"rounds[1]", "rounds.1"}) {
+    Outer c;
+    EXPECT_EQ(problems_of(text, c, {std::string(item) + ".packs=9"}), "");
+    EXPECT_EQ(c.rounds.at(0).packs, 1);
+    EXPECT_EQ(c.rounds.at(1).packs, 9);
+  }
+  Outer c;
+  EXPECT_EQ(problems_of(text, c, {"rounds[1].betas[0]=0.5", "rounds[0]={packs: 7}"}), "");
+  EXPECT_EQ(c.rounds.at(1).betas, (std::vector<double>{0.5, 0.2}));
+  EXPECT_EQ(c.rounds.at(0).packs, 7);
+  for (const auto& [override, what] : {std::pair{"rounds.3.packs=9", "there is no '3' to set"},
+                                       {"rounds[2].packs=9", "there is no '[2]' to set"},
+                                       {"rounds[].packs=9", "unknown key 'rounds[]'"},
+                                       {"rounds[x].packs=9", "unknown key 'rounds[x]'"},
+                                       {"sources[0].packs=9", "there is no '[0]' to set"},
+                                       {"batch..packs=9", "there is no '' to set"},
+                                       {"lr.x=9", "there is no 'x' to set"}}) {
+    EXPECT_THAT(problems_of(text + "lr: 1\nsources: {a: {}}\n", c, {override}),
+                testing::HasSubstr(what))
+        << override;
+  }
 }
 
 TEST(Config, CountsMayHaveSuffixes) {

@@ -138,6 +138,12 @@ TEST(Config, FormsOfTheirOwn) {
   EXPECT_TRUE(every("epoch").epoch);
   EXPECT_TRUE(every("never").never());
   EXPECT_EQ(every("12").steps, 12);
+  EXPECT_EQ(read(kShort, {"evaluate.every=12"}).evaluate.every.steps, 12);
+  EXPECT_TRUE(read(kShort, {"evaluate.every=epoch"}).evaluate.every.epoch);
+  EXPECT_TRUE(read(kShort, {"evaluate.every=never"}).evaluate.every.never());
+  EXPECT_THAT(problems(kShort, {"evaluate.every=30min"}),
+              HasSubstr("evaluate.every must be a number of steps from 1 on, epoch, or never, "
+                        "found '30min'"));
   const std::string wrong = problems(kShort, {"checkpoint.every=sometimes"});
   EXPECT_THAT(wrong, HasSubstr("checkpoint.every must be a number of steps"));
   EXPECT_THAT(problems(kShort, {"batch.micro_packs=0"}), HasSubstr("batch.micro_packs must be"));
@@ -243,6 +249,38 @@ TEST(Config, NamesOfOtherProgramsLeadToTheRightKey) {
     const std::string text = problems(std::string(kShort) + theirs + ": 4\n");
     EXPECT_THAT(text, HasSubstr(theirs));
     EXPECT_THAT(text, HasSubstr(ours));
+  }
+}
+
+TEST(Config, KeysInTheWrongSectionAreToldTheirPlace) {
+  const struct {
+    std::string text, message;
+  } cases[] = {
+      {"seed: 4\n", "'seed'. Did you mean 'run.seed'?"},
+      {"epochs: 4\n", "'epochs'. Did you mean 'rounds[].epochs'?"},
+      {"lr: 4\n", "'lr'. Did you mean 'optimizer.lr'?"},
+      {"weight-decay: 4\n", "'weight-decay'. Did you mean 'optimizer.weight_decay'?"},
+      {"ffn: 4\n", "'ffn'. Did you mean 'model.shape.ffn'?"},
+      {"every: 4\n", "'every'. Did you mean 'checkpoint.every' or 'evaluate.every'?"},
+      {"max_rejected: 0\n", "'max_rejected'. Did you mean 'pack.max_rejected'?"},
+      {"schedule: {seed: 4}\n", "'schedule.seed'. Did you mean 'run.seed'?"},
+      {"pack: {sources: 4}\n", "'pack.sources'. Did you mean 'sources' at the top level?"},
+      {"batch: {pack: 4}\n", "'batch.pack'. Did you mean 'packs' or 'pack' at the top level?"},
+  };
+  for (const auto& [text, message] : cases) {
+    EXPECT_THAT(problems(kShort + text), HasSubstr("unknown key " + message));
+  }
+  EXPECT_THAT(problems(with("name: first", "name: first, lr: 4")),
+              HasSubstr("'rounds[0].lr'. Did you mean 'rounds[0].optimizer.lr'?"));
+  EXPECT_THAT(problems(with("train: a.h5", "path: a.h5")),
+              HasSubstr("'sources.a.path'. In rondo this is sources.NAME.train"));
+}
+
+TEST(Config, AFileWithoutAMapIsNamedAndToldWhatToHold) {
+  for (const char* text : {"", "\n# nothing yet\n", "null\n", "- run\n", "words\n"}) {
+    EXPECT_THAT(problems(text), testing::MatchesRegex(".*/c\\.yaml.*: a configuration is a map "
+                                                      "with the keys run, .*configs/.*"))
+        << text;
   }
 }
 
@@ -390,6 +428,8 @@ TEST(ConfigurationReference, NamesEveryKeyOfTheExample) {
     EXPECT_THAT(text, HasSubstr(key));
   }
   EXPECT_THAT(text, Not(HasSubstr("rounds[].place")));
+  EXPECT_THAT(text, HasSubstr("`checkpoint.every` | steps, 30min, epoch, never |"));
+  EXPECT_THAT(text, HasSubstr("`evaluate.every` | steps, epoch, never |"));
 }
 
 }  // namespace

@@ -44,33 +44,42 @@ def _parse(text, place):
         raise UserError(f"{place}: is not valid YAML: {error}") from error
 
 
+def _keys(path):
+    """rounds[0].steps and rounds.0.steps: rounds, 0, steps. An index in brackets is an int."""
+    keys = []
+    for part in path.split("."):
+        name, items = re.fullmatch(r"(.*?)((?:\[[0-9]+\])*)", part, re.DOTALL).groups()
+        keys.append(name)
+        keys += [int(item) for item in re.findall(r"[0-9]+", items)]
+    return keys
+
+
 def _set(config, override):
+    """Sets section.key=value as rondo does, making mappings on the way."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UserError(f"{override!r}: expected section.key=value.")
-    node, keys = config, path.split(".")
-    for key in keys[:-1]:
-        node = _child(node, key, path)
     value = _parse(text, override)
+    node, keys = config, _keys(path)
+    for key in keys[:-1]:
+        place = _place(node, key, path)
+        child = node[place] if isinstance(node, list) else node.get(place)
+        if child is None:
+            child = node[place] = {}
+        node = child
+    node[_place(node, keys[-1], path)] = value
+
+
+def _place(node, key, path):
+    """The key or index of a child of `node`; of a mapping it may be a new one."""
     if isinstance(node, list):
-        node[_index(node, keys[-1], path)] = value
-    else:
-        node[keys[-1]] = value
-
-
-def _child(node, key, path):
-    if isinstance(node, list):
-        return node[_index(node, key, path)]
-    child = node.setdefault(key, {})
-    if not isinstance(child, (dict, list)):
-        raise UserError(f"{path}: {key} is a value, not a section.")
-    return child
-
-
-def _index(node, key, path):
-    if not key.isdigit() or int(key) >= len(node):
-        raise UserError(f"{path}: {key!r} is not an index of a list of {len(node)}.")
-    return int(key)
+        if not re.fullmatch("[0-9]+", str(key)) or int(key) >= len(node):
+            raise UserError(f"{path}: {key!r} is not an index of a list of {len(node)}.")
+        return int(key)
+    if not isinstance(node, dict) or isinstance(key, int) or not key:
+        name = f"[{key}]" if isinstance(key, int) else key
+        raise UserError(f"{path}: there is no {name!r} to set.")
+    return key
 
 
 def load(path, overrides=()):
