@@ -189,9 +189,9 @@ TEST(HfFolder, AnExportCarriesTheTrainedTemplateInPlaceOfTheTokenizers) {
   const std::string config = R"({"chat_template":"own","pad_token":null})";
   put(tokenizer + "/tokenizer_config.json", config);
   const auto export_with = [&](const std::string& name, const std::string& chat_template) {
-    export_fresh(shape, {.target = folder / name,
-                         .tokenizer_folder = tokenizer,
-                         .chat_template = chat_template});
+    export_fresh(
+        shape,
+        {.target = folder / name, .tokenizer_folder = tokenizer, .chat_template = chat_template});
   };
   export_with("same", "own");
   EXPECT_EQ(base::read_text(folder / "same/tokenizer_config.json"), config);

@@ -331,8 +331,8 @@ TEST(RoundYaml, SeesWhatChangesTheComputation) {
   for (const char* change :
        {"run.seed=2", "optimizer.lr=1", "optimizer.betas=[0.5, 0.5]", "optimizer.clip=2",
         "schedule.kind=cosine", "schedule.warmup=5", "batch.packs=32", "batch.seq_len=256",
-        "batch.micro_packs=2", "loss.average=examples", "pack.max_documents=4",
-        "model.from=other", "sources.gsm8k.train=other.jsonl"}) {
+        "batch.micro_packs=2", "loss.average=examples", "pack.max_documents=4", "model.from=other",
+        "sources.gsm8k.train=other.jsonl"}) {
     EXPECT_NE(round_yaml(read(kWhole, {change}), 0), before) << change;
   }
 }
