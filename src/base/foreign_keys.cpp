@@ -20,7 +20,7 @@ constexpr const char* kPaths = "sources.NAME.train (a path or a list of paths)";
 
 // Theirs and ours; completes "In rondo this is ...".
 const Names& same_keys() {
-  static const Names kNames = {
+  static const Names names = {
       {"micro_batch_size", kMicroPacks},
       {"per_device_train_batch_size", kMicroPacks},
       {"batch_size", kPacks},
@@ -90,17 +90,17 @@ const Names& same_keys() {
       {"tie_word_embeddings", "model.shape.tied"},
       {"rms_norm_eps", "model.shape.norm_eps"},
   };
-  return kNames;
+  return names;
 }
 
 // Of a source (Axolotl's entries of `datasets`); too common to mean this elsewhere.
 const Names& same_keys_of_a_source() {
-  static const Names kNames = {
+  static const Names names = {
       {"path", kPaths},
       {"data_files", kPaths},
       {"type", "sources.NAME.format"},
   };
-  return kNames;
+  return names;
 }
 
 constexpr const char* kPacked = "examples are always packed, without attention across documents";
@@ -110,7 +110,7 @@ constexpr const char* kSharded =
 
 // Completes "In rondo there is no such key: ...".
 const Names& keys_without_need() {
-  static const Names kNames = {
+  static const Names names = {
       {"gradient_accumulation_steps",
        "accumulation follows from batch.packs / (ranks * batch.micro_packs)"},
       {"packing", kPacked},
@@ -124,7 +124,7 @@ const Names& keys_without_need() {
       {"gradient_checkpointing",
        "all activations are kept; a smaller batch.micro_packs needs less memory"},
   };
-  return kNames;
+  return names;
 }
 
 std::string found_in(const Names& names, const std::string& key) {

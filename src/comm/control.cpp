@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -121,7 +122,7 @@ std::vector<std::string> Control::gather_text(const std::string& text) {
   const auto length = static_cast<int64_t>(text.size());
   auto* data = static_cast<char*>(mine.data_ptr());
   std::memcpy(data, &length, 8);
-  std::memcpy(data + 8, text.data(), text.size());
+  std::copy(text.begin(), text.end(), data + 8);
   at::Tensor all = at::empty({size() * width}, at::kByte);
   group_->all_gather(all, mine, Purpose::kControl).wait();
   std::vector<std::string> texts;

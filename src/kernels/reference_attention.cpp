@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/buffers.hpp"
@@ -39,7 +41,7 @@ void attention(const at::Tensor& qkv, const AttentionShape& shape, const PackedL
     for (int64_t head = 0; head < shape.heads; ++head) {
       for (int64_t query = document.begin; query < document.end; ++query) {
         std::vector<double> scores;
-        double most = -INFINITY;
+        double most = -std::numeric_limits<double>::infinity();
         for (int64_t key = document.begin; key <= query; ++key) {
           scores.push_back(heads.scale() *
                            dot(x + heads.query(query, head), x + heads.key(key, head), c));

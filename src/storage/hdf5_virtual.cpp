@@ -75,7 +75,8 @@ void Hdf5File::create_virtual(const std::string& name, const std::vector<int64_t
     };
     cut_into_boxes(target_size, 0, std::vector<hsize_t>(shape.size(), 0),
                    std::vector<hsize_t>(shape.size(), 1), static_cast<hsize_t>(piece.target_begin),
-                   static_cast<hsize_t>(piece.target_begin + piece.count), map_box);
+                   static_cast<hsize_t>(piece.target_begin) + static_cast<hsize_t>(piece.count),
+                   map_box);
   }
   TRY_HDF5(H5Sselect_all, path_, space.get());
   const Handle links = make_link_properties(path_);

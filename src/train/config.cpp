@@ -24,9 +24,8 @@ bool is_plain_name(const std::string& name) {
 // What fields alone cannot say: names that must exist, choices that exclude each other.
 void check_sources(const Config& config, base::Problems& problems) {
   for (const auto& [name, source] : config.sources) {
-    const auto say = [&](const std::string& text) {
-      problems.add(fmt::format("{}: sources.{}: {}", source.place, name, text));
-    };
+    const std::string who = fmt::format("{}: sources.{}", source.place, name);
+    const auto say = [&](const std::string& text) { problems.add(who + ": " + text); };
     if (!is_plain_name(name)) {
       say("a source's name becomes a folder's: use letters, digits, '-', '_' and '.'.");
     }

@@ -236,7 +236,7 @@ RunData plan_data(const Config& config, int64_t vocab) {
   for (const auto& [name, source] : config.sources) {
     if (!source.heldout.given()) continue;
     // One set for the ends of all rounds, so that their losses can be compared.
-    const auto request = [&](int64_t max_examples) {
+    const auto request = [&, &name = name](int64_t max_examples) {
       return heldout_request(config, name, vocab, longest, max_examples);
     };
     data.heldout.push_back({name, request(config.evaluate.max_examples)});
