@@ -5,7 +5,7 @@
 include(GoogleTest)
 file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.cpp)
 add_library(rondo_test_support STATIC ${support})
-target_link_libraries(rondo_test_support PUBLIC rondo_gtest rondo_comm)
+target_link_libraries(rondo_test_support PUBLIC rondo_gtest rondo_comm rondo_storage)
 target_precompile_headers(rondo_test_support REUSE_FROM rondo_pch)
 target_include_directories(rondo_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
 target_compile_definitions(rondo_test_support PUBLIC RONDO_SOURCE_DIR="${CMAKE_SOURCE_DIR}")

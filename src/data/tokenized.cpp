@@ -54,6 +54,18 @@ TokenizedInfo read_info(const Hdf5File& file) {
   return info;
 }
 
+void check_offsets(const Hdf5File& file, const char* name, const std::vector<int64_t>& offsets) {
+  if (offsets.empty() || offsets.front() != 0) {
+    base::fail_user("{}: dataset {} must begin with 0.", file.path(), name);
+  }
+  for (size_t i = 1; i < offsets.size(); ++i) {
+    if (offsets[i] < offsets[i - 1]) {
+      base::fail_user("{}: {}[{}] = {} is less than the one before it ({}).", file.path(), name, i,
+                      offsets[i], offsets[i - 1]);
+    }
+  }
+}
+
 void expect_rows(const Hdf5File& file, const char* name, Type type, int64_t rows) {
   const int64_t found = file.expect(name, type, 1)[0];
   if (found != rows) {
@@ -89,24 +101,24 @@ TokenizedFile TokenizedFile::open(const std::string& path, int64_t vocab) {
   }
   file.hdf5_.expect("offsets", Type::kInt64, 1);
   file.offsets_ = file.hdf5_.read_all<int64_t>("offsets");
+  file.hdf5_.expect("word_offsets", Type::kInt64, 1);
+  file.word_offsets_ = file.hdf5_.read_all<int64_t>("word_offsets");
   file.weight_table_ = file.hdf5_.read_all<float>("weight_table");
   file.prompt_lengths_ = file.hdf5_.read_all<int64_t>("prompt_length");
   file.check_tables();
   file.tokens_at_ = file.hdf5_.data_offset("tokens", Type::kInt32);
   file.codes_at_ = file.hdf5_.data_offset("weights", Type::kUint8);
+  file.words_at_ = file.hdf5_.data_offset("words", Type::kUint8);
   return file;
 }
 
 void TokenizedFile::check_tables() const {
-  if (offsets_.empty() || offsets_.front() != 0) {
-    base::fail_user("{}: dataset offsets must begin with 0.", path());
-  }
-  for (size_t i = 1; i < offsets_.size(); ++i) {
-    if (offsets_[i] < offsets_[i - 1]) {
-      base::fail_user("{}: offsets[{}] = {} is less than the one before it ({}).", path(), i,
-                      offsets_[i], offsets_[i - 1]);
-    }
-  }
+  check_offsets(hdf5_, "offsets", offsets_);
+  check_offsets(hdf5_, "word_offsets", word_offsets_);
+  expect_rows(hdf5_, "word_offsets", Type::kInt64, examples() + 1);
+  expect_rows(hdf5_, "words", Type::kUint8, word_offsets_.back());
+  expect_rows(hdf5_, "file", Type::kUint16, examples());
+  expect_rows(hdf5_, "row", Type::kInt64, examples());
   expect_rows(hdf5_, "tokens", Type::kInt32, tokens());
   expect_rows(hdf5_, "weights", Type::kUint8, tokens());
   expect_rows(hdf5_, "example_id", Type::kUint64, examples());
@@ -134,6 +146,27 @@ void TokenizedFile::check_tables() const {
 
 int64_t TokenizedFile::prompt_length(int64_t example) const {
   return prompt_lengths_[static_cast<size_t>(example)];
+}
+
+std::vector<Origin> TokenizedFile::origins() const {
+  const auto files = hdf5_.read_all<uint16_t>("file");
+  const auto rows = hdf5_.read_all<int64_t>("row");
+  std::vector<Origin> origins(files.size());
+  for (size_t i = 0; i < files.size(); ++i) origins[i] = {files[i], rows[i]};
+  return origins;
+}
+
+int64_t TokenizedFile::word_bytes(int64_t example) const {
+  const auto i = static_cast<size_t>(example);
+  return word_offsets_[i + 1] - word_offsets_[i];
+}
+
+std::string TokenizedFile::read_words(int64_t example) const {
+  RONDO_CHECK(example >= 0 && example < examples());
+  std::string words(static_cast<size_t>(word_bytes(example)), ' ');
+  read("words", words_at_, word_offsets_[static_cast<size_t>(example)],
+       std::span(reinterpret_cast<uint8_t*>(words.data()), words.size()));
+  return words;
 }
 
 template <class T>

@@ -1,9 +1,9 @@
 // Reader of tokenised files (`rondo.tokenized`, docs/formats/tokenized.md), which tools/tokenize
-// writes: examples as token ids with a loss weight per token.
+// writes: examples as token ids with a loss weight per token, and the words they are compared by.
 //
-// Tables (offsets, prompt lengths) are held in memory and checked when the file is opened; tokens
-// and weight codes stay on disk, are read by example and checked as they are read. Every failed
-// check is a UserError with file, place, found and expected.
+// Tables (offsets, prompt lengths) are held in memory and checked when the file is opened; tokens,
+// weight codes and words stay on disk, are read by example and checked as they are read. Every
+// failed check is a UserError with file, place, found and expected.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 namespace rondo::data {
 
 inline constexpr const char* kTokenizedFormat = "rondo.tokenized";
-inline constexpr int64_t kTokenizedVersion = 1;
+inline constexpr int64_t kTokenizedVersion = 2;
 
 struct TokenizedInfo {
   std::string tokenizer_hash;  // 32 hexadecimal digits each
@@ -33,6 +33,12 @@ struct TokenizedInfo {
 
 // The attributes of a file alone; cheap. UserError as for TokenizedFile::open.
 TokenizedInfo read_tokenized_info(const std::string& path);
+
+// Where an example comes from.
+struct Origin {
+  uint16_t file = 0;  // index in source_files
+  int64_t row = 0;    // line of a JSONL file, element of a JSON array, from 1
+};
 
 class TokenizedFile {
  public:
@@ -51,6 +57,11 @@ class TokenizedFile {
   // Unique within the file.
   std::vector<uint64_t> example_ids() const { return hdf5_.read_all<uint64_t>("example_id"); }
 
+  std::vector<Origin> origins() const;
+  int64_t word_bytes(int64_t example) const;
+
+  // Words of the turns of an example, as the page of the format says. Safe from several threads.
+  std::string read_words(int64_t example) const;
   // The first out.size() tokens of an example, checked to be ids of the model.
   void read_tokens(int64_t example, std::span<int32_t> out) const;
   // Weight codes of the examples from `first` on, end to end: out.size() of them. The code of a
@@ -71,7 +82,9 @@ class TokenizedFile {
   int64_t vocab_ = 0;
   int64_t tokens_at_ = -1;  // byte offsets in the file; -1: read through HDF5
   int64_t codes_at_ = -1;
+  int64_t words_at_ = -1;
   std::vector<int64_t> offsets_;
+  std::vector<int64_t> word_offsets_;
   std::vector<int64_t> prompt_lengths_;
   std::vector<float> weight_table_;
 };

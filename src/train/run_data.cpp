@@ -38,7 +38,7 @@ std::vector<std::string> matching(const std::string& pattern) {
 
 // As tools/tokenize hashes the settings of a job (docs/formats/tokenized.md).
 std::string settings_hash(const SourceSection& source) {
-  constexpr int kRules = 2;  // as _RULES in tools/rondo_tools/tokenize_job.py
+  constexpr int kRules = 3;  // as _RULES in tools/rondo_tools/tokenize_job.py
   nlohmann::json columns = nlohmann::json::object();
   for (const auto& [name, column] : source.columns) columns[name] = column;
   const nlohmann::json settings = {

@@ -9,9 +9,7 @@ import unittest
 import h5py
 import numpy
 
-GOLDEN = os.path.join(
-    os.environ["RONDO_SOURCE"], "tests/golden/checkpoint-v1/step-00000120"
-)
+GOLDEN = os.path.join(os.environ["RONDO_SOURCE"], "tests/golden/checkpoint-v1/step-00000120")
 
 
 class Logical(unittest.TestCase):

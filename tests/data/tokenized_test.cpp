@@ -78,7 +78,7 @@ std::string refusal(const std::function<void(Hdf5File&)>& change,
     file.set_attribute(name, std::string(32, '0'));
   }
   file.set_attribute("format", "rondo.tokenized");
-  file.set_attribute("version", int64_t{1});
+  file.set_attribute("version", int64_t{2});
   file.set_attribute("vocab_size", int64_t{10});
   file.set_attribute("end_of_turn_id", int64_t{2});
   file.set_attribute("source_files", "[]");
@@ -94,6 +94,10 @@ std::string refusal(const std::function<void(Hdf5File&)>& change,
   add("offsets", std::vector<int64_t>{0, 2, 4});
   add("example_id", std::vector<uint64_t>{1, 2});
   add("prompt_length", std::vector<int64_t>{1, 1});
+  add("words", std::vector<uint8_t>{'u', 'a'});
+  add("word_offsets", std::vector<int64_t>{0, 1, 2});
+  add("file", std::vector<uint16_t>{0, 0});
+  add("row", std::vector<int64_t>{1, 2});
   change(file);
   file.close();
   return user_error([&] {
@@ -107,7 +111,8 @@ TEST(TokenizedFile, RefusesWhatIsNotAsTheFormatSays) {
   const auto none = [](Hdf5File&) {};
   EXPECT_EQ(refusal(none, {}), "no UserError was thrown");
   for (const char* name :
-       {"tokens", "weights", "weight_table", "offsets", "example_id", "prompt_length"}) {
+       {"tokens", "weights", "weight_table", "offsets", "example_id", "prompt_length", "words",
+        "word_offsets", "file", "row"}) {
     EXPECT_THAT(refusal(none, {name}), AllOf(HasSubstr(name), HasSubstr("is missing")));
   }
   const auto with = [](const char* name, auto values) {
@@ -132,7 +137,7 @@ TEST(TokenizedFile, RefusesWhatIsNotAsTheFormatSays) {
     return refusal([&](Hdf5File& file) { file.set_attribute(name, value); }, {});
   };
   EXPECT_THAT(attribute("format", "rondo.packed"), HasSubstr("\"rondo.packed\""));
-  EXPECT_THAT(attribute("version", int64_t{2}), HasSubstr("version 2"));
+  EXPECT_THAT(attribute("version", int64_t{1}), HasSubstr("version 1"));
   EXPECT_THAT(attribute("tokenizer_hash", "xyz"), HasSubstr("32 hexadecimal digits"));
   EXPECT_THAT(attribute("vocab_size", int64_t{0}), HasSubstr("0 ids"));
   EXPECT_THAT(attribute("end_of_turn_id", int64_t{10}), HasSubstr("end_of_turn_id is 10"));

@@ -13,8 +13,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import h5py
 import numpy as np
+
+from tests.support import tokenized_file
 
 ROOT = Path(os.environ["RONDO_SOURCE"])
 RONDO = os.environ["RONDO_BINARY"]
@@ -154,24 +155,8 @@ def stopped_descendants(process):
 
 def write_tokenized(path, examples, prompt=2, vocab=VOCAB, end_of_turn=1):
     """A tokenised file of token lists; the tokens from `prompt` on are trained."""
-    lengths = [len(tokens) for tokens in examples]
-    weights = [[0] * min(prompt, n) + [1] * max(0, n - prompt) for n in lengths]
-    with h5py.File(path, "w") as file:
-        file.attrs["format"] = "rondo.tokenized"
-        file.attrs["version"] = np.int64(1)
-        for name in ("tokenizer_hash", "template_hash", "settings_hash"):
-            file.attrs[name] = "0" * 32
-        file.attrs["vocab_size"] = np.int64(vocab)
-        file.attrs["end_of_turn_id"] = np.int64(end_of_turn)
-        file.attrs["source_files"] = "[]"
-        file.attrs["counts"] = "{}"
-        file["tokens"] = np.concatenate(examples).astype(np.int32)
-        file["weights"] = np.concatenate(weights).astype(np.uint8)
-        file["weight_table"] = np.array([0, 1], np.float32)
-        file["offsets"] = np.cumsum([0, *lengths]).astype(np.int64)
-        file["example_id"] = np.arange(1, 1 + len(examples)).astype(np.uint64)
-        file["prompt_length"] = np.array([min(prompt, n) for n in lengths], np.int64)
-    return path
+    pairs = [(tokens, [int(i >= prompt) for i in range(len(tokens))]) for tokens in examples]
+    return tokenized_file.write_tokenized(path, pairs, vocab=vocab, end_of_turn=end_of_turn)
 
 
 def counting(seed, examples=60):

@@ -100,7 +100,6 @@ class Lengths(RoundTest):
         rows = [event["row"] for event in events if event["event"] == "evaluated"]
         self.assertEqual(rows, ["base", "one"])
 
-
     def test_a_round_has_its_own_number_of_examples_inside(self):
         one = {"name": "one", "data": {"up": 1.0}, "steps": 4}
         one["evaluate"] = {"at_start": False, "every": 2, "max_examples": 3}
@@ -221,7 +220,6 @@ class Kept(RoundTest):
         self.assertEqual(optimizer, [False, False, True])
         sizes = [sum(f.stat().st_size for f in (folder / end).glob("shard-*.h5")) for end in ends]
         self.assertLess(2 * sizes[0], sizes[2])
-
 
     def test_damage_to_an_earlier_end_stops_nothing(self):
         one = {"name": "one", "data": {"up": 1.0}, "steps": 3}

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import transformers
 
+from tests.support.tokenized_file import write_tokenized
+
 RONDO = os.environ["RONDO_BINARY"]
 VOCAB = 97
 STOP = 5
@@ -44,23 +46,8 @@ def random_model(config_class, folder, **more):
 
 def write_prompts(path, prompts, end_of_turn=STOP, vocab=VOCAB, answer=1):
     """A tokenised file of prompts, each with an answer of one trained token."""
-    rows = [list(prompt) + [answer] for prompt in prompts]
-    with h5py.File(path, "w") as file:
-        file.attrs["format"] = "rondo.tokenized"
-        file.attrs["version"] = np.int64(1)
-        for name in ("tokenizer_hash", "template_hash", "settings_hash"):
-            file.attrs[name] = "0" * 32
-        file.attrs["vocab_size"] = np.int64(vocab)
-        file.attrs["end_of_turn_id"] = np.int64(end_of_turn)
-        file.attrs["source_files"] = "[]"
-        file.attrs["counts"] = "{}"
-        lengths = [len(row) for row in rows]
-        file["tokens"] = np.concatenate(rows).astype(np.int32)
-        file["weights"] = np.concatenate([[0] * (n - 1) + [1] for n in lengths]).astype(np.uint8)
-        file["weight_table"] = np.array([0, 1], np.float32)
-        file["offsets"] = np.cumsum([0] + lengths).astype(np.int64)
-        file["example_id"] = np.arange(1000, 1000 + len(rows)).astype(np.uint64)
-        file["prompt_length"] = np.array([n - 1 for n in lengths], np.int64)
+    examples = [([*prompt, answer], [0] * len(prompt) + [1]) for prompt in prompts]
+    write_tokenized(path, examples, vocab=vocab, end_of_turn=end_of_turn, first_id=1000)
 
 
 def rondo(*arguments, ranks=1):

@@ -49,7 +49,7 @@ class TokenizeFaults(ToolTest):
         encoder = RowEncoder(str(self.tokenizer), template, "messages", {})
         path = write_jsonl(self.folder / "rows.jsonl", [GOOD, *FAULTS.values(), GOOD])
         results = encoder.encode([row for _, row in sources.rows(path)])
-        reasons = [fault[0] if fault else None for fault, *_ in results]
+        reasons = [result.fault[0] if result.fault else None for result in results]
         expected = [name.strip() for name in FAULTS]
         self.assertEqual(reasons, [None, *expected, None])
 

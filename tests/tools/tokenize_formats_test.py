@@ -133,7 +133,7 @@ class TokenizeFormats(ToolTest):
             pieces = [tokenizer.decode([i], skip_special_tokens=False) for i in file["tokens"]]
             weights = file["weights"][:].tolist()
             self.assertEqual(file.attrs["format"], b"rondo.tokenized")
-            self.assertEqual(file.attrs["version"], 1)
+            self.assertEqual(file.attrs["version"], 2)
             self.assertEqual(file.attrs["vocab_size"], tokenizer.get_vocab_size())
             self.assertEqual(file.attrs["end_of_turn_id"], tokenizer.token_to_id("<|im_end|>"))
             self.assertEqual(file["weight_table"][:].tolist(), [0.0, 1.0])
@@ -148,6 +148,12 @@ class TokenizeFormats(ToolTest):
                 "offsets": "int64",
                 "example_id": "uint64",
                 "prompt_length": "int64",
+                "words": "uint8",
+                "word_offsets": "int64",
+                "file": "uint16",
+                "row": "int64",
+                "tag_offsets": "int64",
+                "tags": "uint16",
             },
         )
         answer = pieces.index("7")

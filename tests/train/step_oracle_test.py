@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import transformers
 
+from tests.support.tokenized_file import write_tokenized
+
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
@@ -65,31 +67,6 @@ def make_examples(seed, count):
         codes[prompt:] = random.integers(1, 3, length - prompt)
         examples.append((random.integers(0, VOCAB, length).astype(np.int32), codes))
     return examples
-
-
-def write_tokenized(path, examples):
-    """docs/formats/tokenized.md"""
-    with h5py.File(path, "w") as file:
-        texts = {
-            "format": "rondo.tokenized",
-            "tokenizer_hash": "a" * 32,
-            "template_hash": "b" * 32,
-            "settings_hash": "c" * 32,
-            "source_files": "[]",
-            "counts": "{}",
-        }
-        for name, text in texts.items():
-            file.attrs[name] = np.bytes_(text)
-        for name, value in {"version": 1, "vocab_size": VOCAB, "end_of_turn_id": -1}.items():
-            file.attrs[name] = np.int64(value)
-        file["tokens"] = np.concatenate([tokens for tokens, _ in examples])
-        file["weights"] = np.concatenate([codes for _, codes in examples])
-        file["weight_table"] = WEIGHT_TABLE
-        file["offsets"] = np.cumsum([0] + [len(t) for t, _ in examples]).astype(np.int64)
-        file["example_id"] = np.arange(len(examples), dtype=np.uint64) + 1000
-        file["prompt_length"] = np.array(
-            [int(np.flatnonzero(codes)[0]) for _, codes in examples], dtype=np.int64
-        )
 
 
 def build_model():
@@ -192,7 +169,8 @@ class StepOracle(unittest.TestCase):
     def rondo(self, ranks, micro_packs, average):
         folder = tempfile.mkdtemp(dir=self.temporary.name)
         for name, examples in zip(("a", "b", "held"), self.data, strict=True):
-            write_tokenized(os.path.join(folder, name + ".h5"), examples)
+            path = os.path.join(folder, name + ".h5")
+            write_tokenized(path, examples, vocab=VOCAB, table=WEIGHT_TABLE)
         config = os.path.join(folder, "config.yaml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(

@@ -1,6 +1,7 @@
 """From raw rows to token ids and weights: parse, normalise, check, render, encode, mask."""
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from rondo_tools.chat_template import ChatTemplate, leaves_out
 from rondo_tools.conversation import checked
 from rondo_tools.formats import RowFault, to_messages
 from rondo_tools.mask import token_weights
+from rondo_tools.tokenized_file import Example
 from rondo_tools.tokenizer_folder import (
     encoder,
     load,
@@ -16,6 +18,15 @@ from rondo_tools.tokenizer_folder import (
     special_tokens,
     vocab_size,
 )
+from rondo_tools.words import of_turns
+
+
+class Encoded(NamedTuple):
+    """What became of a row."""
+
+    examples: tuple = ()
+    left_out: bool = False  # the template left out part of an answer
+    fault: tuple | None = None  # (reason, message)
 
 
 class RowEncoder:
@@ -40,8 +51,7 @@ class RowEncoder:
         return {"vocab_size": self._vocab_size, "end_of_turn_id": self._special[self._stop]}
 
     def encode(self, rows):
-        """Per row (None, token bytes, weight bytes, whether the template left out part of an
-        answer) or ((reason, message), None, None, False)."""
+        """Per row an Encoded: examples, or the fault that it is rejected for."""
         prepared = [self._prepare(row) for row in rows]
         texts = [item[0] for item in prepared if not isinstance(item, RowFault)]
         encodings = iter(self._encoder.encode_batch(texts, add_special_tokens=False))
@@ -55,7 +65,8 @@ class RowEncoder:
             messages = to_messages(parse(row), self._format, self._columns)
             conversation = checked(messages, self._control_tokens)
             text, spans = self._template.answers(conversation, self._stop)
-            return text, spans, leaves_out(conversation, text, spans)
+            words = of_turns((m["role"], m["content"]) for m in conversation)
+            return text, spans, words, leaves_out(conversation, text, spans)
         except RowFault as fault:
             return fault
 
@@ -71,12 +82,13 @@ def parse(row):
 
 
 def _faulty(fault):
-    return (fault.reason, str(fault)), None, None, False
+    return Encoded(fault=(fault.reason, str(fault)))
 
 
-def _masked(encoding, spans, left_out):
+def _masked(encoding, spans, words, left_out):
     try:
         weights = token_weights(encoding.offsets, spans)
     except RowFault as fault:
         return _faulty(fault)
-    return None, np.asarray(encoding.ids, "<i4").tobytes(), weights, left_out
+    tokens = np.asarray(encoding.ids, "<i4").tobytes()
+    return Encoded((Example(tokens, weights, words),), left_out)

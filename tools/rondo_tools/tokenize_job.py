@@ -26,7 +26,7 @@ ROWS_PER_CHUNK = 256
 _SAMPLE_ROWS = 100
 _SHOWN_FAULTS = 5
 _EXPECTED = "expected one JSON object per line, or one JSON array"
-_RULES = 2  # raised when the same input gives other tokens or weights
+_RULES = 3  # raised when the same input gives other tokens or weights
 
 
 @dataclass
@@ -144,20 +144,21 @@ def run(job, identity=None, format_name=None):
     workers = job.workers or os.cpu_count() or 1
     reasons, faults, rows = Counter(), [], 0
     shortened = {"rows": 0, "first": None}
+    file_number = {path: number for number, path in enumerate(job.inputs)}
     with Writer(job.out) as writer:
         try:
             for chunk, results in _results(encoder, _chunks(job), workers):
                 rows += len(chunk)
                 for (path, number, _), result in zip(chunk, results, strict=True):
-                    fault, tokens, weights, left_out = result
-                    if fault is None:
-                        writer.add(tokens, weights)
-                        if left_out:
-                            shortened["rows"] += 1
-                            shortened["first"] = shortened["first"] or f"{path}:{number}"
-                    else:
-                        reasons[fault[0]] += 1
-                        faults.append((str(path), number, fault[1]))
+                    if result.fault:
+                        reason, message = result.fault
+                        reasons[reason] += 1
+                        faults.append((str(path), number, message))
+                    for example in result.examples:
+                        writer.add(example, file_number[path], number)
+                    if result.left_out:
+                        shortened["rows"] += 1
+                        shortened["first"] = shortened["first"] or f"{path}:{number}"
         except BrokenProcessPool as error:
             raise OSError(f"a tokenising process was killed ({error}); out of memory?") from error
         counts = {

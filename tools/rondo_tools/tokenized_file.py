@@ -1,13 +1,15 @@
-"""Writes and reads files of format rondo.tokenized version 1 (docs/formats/tokenized.md).
+"""Writes and reads files of format rondo.tokenized version 2 (docs/formats/tokenized.md).
 
 The writer spools token data to disk, because contiguous datasets need their size at creation; the
 file appears under its name only when it is complete (temporary name, fsync, rename).
 """
 
+import json
 import os
 import tempfile
 from array import array
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -16,8 +18,7 @@ import xxhash
 from rondo_tools.errors import UserError
 
 FORMAT = "rondo.tokenized"
-VERSION = 1
-WEIGHT_TABLE = (0.0, 1.0)
+VERSION = 2
 _FIXED_TEXT_BYTES = 60_000
 _COPY_ELEMENTS = 1 << 22
 
@@ -49,6 +50,16 @@ def _plain(value):
     return int(value) if isinstance(value, np.integer) else value
 
 
+class Example(NamedTuple):
+    """One tokenised example, as bytes."""
+
+    tokens: bytes  # int32 ids
+    codes: bytes  # one per token, into `table`; the weight of the token as a prediction target
+    words: bytes  # rondo_tools.words
+    table: tuple = (0.0, 1.0)  # weights by code; 0.0 first
+    tags: tuple = ()  # texts
+
+
 class Writer:
     """Collects examples in order, then publishes one file. Use as a context manager."""
 
@@ -58,12 +69,20 @@ class Writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._tokens = self._spool()
             self._weights = self._spool()
+            self._words = self._spool()
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error}.") from error
         self.offsets = array("q", [0])
+        self.word_offsets = array("q", [0])
+        self.tag_offsets = array("q", [0])
         self.example_ids = array("Q")
         self.prompt_lengths = array("q")
+        self.tags = array("H")
+        self.files = array("H")  # by example: number of its source file
+        self.rows = array("q")
         self.trainable = 0
+        self._code_of = {0.0: 0, 1.0: 1}  # weight: its code in the file
+        self._tag_code = {}
 
     def _spool(self):
         return tempfile.TemporaryFile(dir=self.path.parent)
@@ -74,18 +93,41 @@ class Writer:
     def __exit__(self, *_):
         self._tokens.close()
         self._weights.close()
+        self._words.close()
 
-    def add(self, tokens, weights):
-        """One example: int32 token ids and one weight code per token, both as bytes."""
-        ordinal = len(self.prompt_lengths)
-        digest = xxhash.xxh3_64(tokens + weights)
-        digest.update(ordinal.to_bytes(8, "little"))
-        self._tokens.write(tokens)
-        self._weights.write(weights)
-        self.offsets.append(self.offsets[-1] + len(weights))
+    def add(self, example, file, row):
+        """One Example; `file` is the number of its source file and `row` its number there."""
+        codes = self._own_codes(example)
+        digest = xxhash.xxh3_64(example.tokens + codes)
+        digest.update(len(self.rows).to_bytes(8, "little"))
+        self._tokens.write(example.tokens)
+        self._weights.write(codes)
+        self._words.write(example.words)
+        self.offsets.append(self.offsets[-1] + len(codes))
+        self.word_offsets.append(self.word_offsets[-1] + len(example.words))
         self.example_ids.append(digest.intdigest())
-        self.prompt_lengths.append(weights.index(1))
-        self.trainable += len(weights) - weights.count(0)
+        self.prompt_lengths.append(len(codes) - len(codes.lstrip(b"\0")))
+        self.tags.extend(self._number_of_tag(tag) for tag in example.tags)
+        self.tag_offsets.append(len(self.tags))
+        self.files.append(file)
+        self.rows.append(row)
+        self.trainable += len(codes) - codes.count(0)
+
+    def _own_codes(self, example):
+        for weight in example.table:
+            if weight not in self._code_of:
+                if len(self._code_of) == 256:
+                    raise UserError(f"{self.path}: more than 256 different weights; round them.")
+                self._code_of[weight] = len(self._code_of)
+        own = bytes(self._code_of[weight] for weight in example.table)
+        if own == bytes(range(len(own))):
+            return example.codes
+        return example.codes.translate(own + bytes(256 - len(own)))
+
+    def _number_of_tag(self, tag):
+        if tag not in self._tag_code and len(self._tag_code) == 65536:
+            raise UserError(f"{self.path}: more than 65536 different tags.")
+        return self._tag_code.setdefault(tag, len(self._tag_code))
 
     def publish(self, attributes):
         if len(set(self.example_ids)) != len(self.example_ids):
@@ -96,7 +138,9 @@ class Writer:
         os.close(handle)
         try:
             with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
-                write_attributes(file, {"format": FORMAT, "version": VERSION, **attributes})
+                tags = json.dumps(list(self._tag_code))
+                head = {"format": FORMAT, "version": VERSION, "tag_names": tags}
+                write_attributes(file, head | attributes)
                 self._write_datasets(file)
             self._make_durable(temporary)
         except BaseException:
@@ -104,10 +148,10 @@ class Writer:
             raise
 
     def _write_datasets(self, file):
-        total = self.offsets[-1]
-        for name, spool, kind in (
-            ("tokens", self._tokens, np.dtype("<i4")),
-            ("weights", self._weights, np.dtype("u1")),
+        for name, spool, kind, total in (
+            ("tokens", self._tokens, np.dtype("<i4"), self.offsets[-1]),
+            ("weights", self._weights, np.dtype("u1"), self.offsets[-1]),
+            ("words", self._words, np.dtype("u1"), self.word_offsets[-1]),
         ):
             dataset = file.create_dataset(name, (total,), kind)
             spool.seek(0)
@@ -115,10 +159,18 @@ class Writer:
                 count = min(_COPY_ELEMENTS, total - begin)
                 block = spool.read(count * kind.itemsize)
                 dataset[begin : begin + count] = np.frombuffer(block, kind)
-        file["weight_table"] = np.asarray(WEIGHT_TABLE, "<f4")
-        file["offsets"] = np.asarray(self.offsets, "<i8")
-        file["example_id"] = np.asarray(self.example_ids, "<u8")
-        file["prompt_length"] = np.asarray(self.prompt_lengths, "<i8")
+        for name, values, kind in (
+            ("weight_table", list(self._code_of), "<f4"),
+            ("offsets", self.offsets, "<i8"),
+            ("word_offsets", self.word_offsets, "<i8"),
+            ("example_id", self.example_ids, "<u8"),
+            ("prompt_length", self.prompt_lengths, "<i8"),
+            ("file", self.files, "<u2"),
+            ("row", self.rows, "<i8"),
+            ("tag_offsets", self.tag_offsets, "<i8"),
+            ("tags", self.tags, "<u2"),
+        ):
+            file.create_dataset(name, data=np.asarray(values, kind))
 
     def _make_durable(self, temporary):
         umask = os.umask(0)
