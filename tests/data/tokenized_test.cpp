@@ -110,9 +110,8 @@ std::string refusal(const std::function<void(Hdf5File&)>& change,
 TEST(TokenizedFile, RefusesWhatIsNotAsTheFormatSays) {
   const auto none = [](Hdf5File&) {};
   EXPECT_EQ(refusal(none, {}), "no UserError was thrown");
-  for (const char* name :
-       {"tokens", "weights", "weight_table", "offsets", "example_id", "prompt_length", "words",
-        "word_offsets", "file", "row"}) {
+  for (const char* name : {"tokens", "weights", "weight_table", "offsets", "example_id",
+                           "prompt_length", "words", "word_offsets", "file", "row"}) {
     EXPECT_THAT(refusal(none, {name}), AllOf(HasSubstr(name), HasSubstr("is missing")));
   }
   const auto with = [](const char* name, auto values) {
