@@ -61,7 +61,7 @@ base::Exit run(const EvalOptions& options, Context& context) {
   });
   context.console.line("evaluating {}", path);
   model::Model model(shape, *group, false);
-  train::load_weights(path, model, control, context.console);
+  train::load_weights(path, model, train::Rows::kSame, control, context.console);
   train::Stepper stepper(model, *group, control);
   const train::Evaluator evaluator(heldout, train::average_of(config), 1, *group, control);
   train::ForgettingMatrix matrix;

@@ -116,7 +116,7 @@ base::Exit run(const GenerateOptions& given, Context& context) {
   model::Model model(shape, *group, false);
   const generate::Generator generator(model, options.generate);
   announce(context.console, options, figures, generator, shape, control.size());
-  train::load_weights(options.from, model, control, context.console);
+  train::load_weights(options.from, model, train::Rows::kSame, control, context.console);
 
   const Clock::time_point start = Clock::now();
   const int64_t mine = base::even_part(figures.count, control.size(), control.rank()).size();

@@ -41,7 +41,7 @@ base::Exit run(const ImportOptions& options, Context& context) {
 
   const auto group = context.runtime.make_group();
   model::Model model(shape, *group, false);
-  train::load_weights(options.from, model, control, context.console);
+  train::load_weights(options.from, model, train::Rows::kSame, control, context.console);
 
   checkpoint::SaveRequest request;
   request.folder = out.has_parent_path() ? out.parent_path().string() : ".";

@@ -17,9 +17,10 @@
 namespace rondo::model {
 
 // Collective over all ranks. Reads the folder's safetensors into the model, whose shape is the
-// folder's (read_hf_config). UserError that lists every missing, unexpected and wrongly shaped
-// tensor, before anything is read, or every tensor that holds NaN or infinity. Returns remarks for
-// the user (tensors that are in the file and not used).
+// folder's (read_hf_config), but for more ids: their rows are new (model/grow.hpp). UserError that
+// lists every missing, unexpected and wrongly shaped tensor, before anything is read, or every
+// tensor that holds NaN or infinity. Returns remarks for the user (tensors that are in the file and
+// not used).
 std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control);
 
 // Called on one rank. UserError when a safetensors file is malformed, or names or shapes of its

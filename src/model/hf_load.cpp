@@ -7,6 +7,8 @@
 
 #include "base/error.hpp"
 #include "base/finite.hpp"
+#include "model/grow.hpp"
+#include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
 #include "model/weights.hpp"
 #include "storage/safetensors.hpp"
@@ -69,8 +71,9 @@ std::vector<std::string> check_names(const std::string& folder, const Shape& sha
 void check_tied_head(const std::string& folder, const Model& model,
                      const storage::SafetensorsReader& reader) {
   if (!model.shape().tied || !reader.has("lm_head.weight")) return;
+  const int64_t stored = reader.tensors().at("model.embed_tokens.weight").numel;
   const std::span<const float> embedding(model.embedding().const_data_ptr<float>(),
-                                         static_cast<size_t>(model.embedding().numel()));
+                                         static_cast<size_t>(stored));
   const int64_t count = reader.tensors().at("lm_head.weight").numel;
   bool same = count == std::ssize(embedding);
   std::vector<float> piece(size_t{1} << 20);
@@ -90,17 +93,20 @@ void check_tied_head(const std::string& folder, const Model& model,
 
 std::vector<std::string> load(const std::string& folder, Model& model) {
   const auto reader = storage::SafetensorsReader::open_folder(folder);
-  const std::vector<std::string> tolerated = check_names(folder, model.shape(), reader);
+  Shape stored = model.shape();
+  stored.vocab = std::min(stored.vocab, read_hf_config(folder).vocab);
+  const std::vector<std::string> tolerated = check_names(folder, stored, reader);
   std::vector<std::string> not_finite;
   for (size_t u = 0; u < model.unit_count(); ++u) {
     const parallel::Unit& unit = model.unit(u);
     for (size_t i = 0; i < unit.parameters().size(); ++i) {
       const parallel::Parameter& parameter = unit.parameters()[i];
       const at::Tensor weight = unit.weight(i);
-      const std::span<float> values(weight.mutable_data_ptr<float>(),
-                                    static_cast<size_t>(parameter.numel()));
+      const int64_t numel = reader.tensors().at(parameter.name).numel;
+      const std::span<float> values(weight.mutable_data_ptr<float>(), static_cast<size_t>(numel));
       reader.read(parameter.name, 0, values);
       if (!base::all_finite(values)) not_finite.push_back(parameter.name);
+      if (numel < parameter.numel()) fill_new_rows(weight, stored.vocab);
     }
   }
   if (!not_finite.empty()) {

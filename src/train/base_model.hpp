@@ -4,13 +4,18 @@
 #include "comm/control.hpp"
 #include "model/shape.hpp"
 #include "train/config.hpp"
+#include "train/model_source.hpp"
 
 namespace rondo::train {
 
-// Collective over all ranks of `control`. Shape of `model.from` or `model.shape`. UserError when
-// there is no such model, its weights do not fit its config.json (names and shapes; no weight is
-// read), or a round's seq_len is beyond the positions it knows.
+// Collective over all ranks of `control`. Shape of `model.from`, with `model.vocab` embedding rows
+// where that is given, or of `model.shape`. UserError when there is no such model, its weights do
+// not fit its config.json (names and shapes; no weight is read), it has more rows than asked for,
+// or a round's seq_len is beyond the positions it knows.
 model::Shape base_shape(const Config& config, comm::Control& control);
+
+// Whether models that this run reads may have fewer embedding rows than it trains.
+Rows rows_of(const Config& config);
 
 // Collective over all ranks of `control`. Where the base model is a checkpoint and no `tokenizer`
 // is given, the one that the checkpoint names is put in its place.

@@ -94,6 +94,12 @@ void check_whole(const Config& config, base::Problems& problems) {
                     "or `shape` (a new model), {}.",
                     config.model.place, config.model.from ? "not both" : "one is missing"));
   }
+  if (config.model.shape && !config.model.vocab.automatic()) {
+    problems.add(
+        fmt::format("{}: model.vocab is for a model that is read (`from`); a new one has "
+                    "shape.vocab.",
+                    config.model.place));
+  }
   if (config.rounds.empty()) {
     problems.add(fmt::format("{}: rounds: at least one round is needed.", config.place));
   }

@@ -71,6 +71,7 @@ struct ModelSection {
   std::string place;
   std::optional<std::string> from;
   std::optional<ShapeSection> shape;
+  AutoCount vocab;
 };
 struct ParallelSection {
   int64_t tensor = 1;

@@ -76,6 +76,10 @@ void describe(V& v, ModelSection& c) {
     {.meaning = "The base model: a Hugging Face folder, or a checkpoint of rondo. Give this or "
                 "`shape`."});
   v("shape", c.shape, {.meaning = "A new model with random weights, seeded by `run.seed`."});
+  v("vocab", c.vocab,
+    {.meaning = "Embedding rows of the model that is trained; `auto`: those of `from`. Where it is "
+                "more, as for a tokenizer that was given more ids, the new rows of embedding and "
+                "head start as the mean of the old ones."});
 }
 
 template <class V>

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "model/grow.hpp"
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
 
@@ -69,8 +70,10 @@ model::Shape read_shape(const std::string& path, comm::Control& control) {
   return shape;
 }
 
-void check_same_model(const std::string& path, const model::Shape& shape, comm::Control& control) {
+void check_same_model(const std::string& path, const model::Shape& shape, Rows rows,
+                      comm::Control& control) {
   model::Shape other = read_shape(path, control);
+  if (rows == Rows::kMayGrow) other.vocab = std::max(other.vocab, shape.vocab);
   other.family = shape.family;
   other.max_seq = shape.max_seq;
   other.initializer_std = shape.initializer_std;
@@ -79,9 +82,9 @@ void check_same_model(const std::string& path, const model::Shape& shape, comm::
                   path, differences(other, shape));
 }
 
-void load_weights(const std::string& path, model::Model& model, comm::Control& control,
+void load_weights(const std::string& path, model::Model& model, Rows rows, comm::Control& control,
                   base::Console& console) {
-  check_same_model(path, model.shape(), control);
+  check_same_model(path, model.shape(), rows, control);
   if (is_checkpoint(path)) {
     const auto source = Checkpoint::open(path, control, Verify::kFull);
     control.agree([&] { restore(source, model, false); });
@@ -143,11 +146,18 @@ void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
     parallel::Unit& unit = model.unit(u);
     for (size_t i = 0; i < unit.parameters().size(); ++i) {
       const auto& parameter = unit.parameters()[i];
-      if (source.tensor(parameter.name).shape != parameter.shape) {
+      std::vector<int64_t> shape = source.tensor(parameter.name).shape;
+      const bool grows = model::has_row_per_id(parameter.name) && shape.size() == 2 &&
+                         shape[0] < parameter.shape[0] && !optimizer;
+      if (grows) shape[0] = parameter.shape[0];
+      if (shape != parameter.shape) {
         base::fail_user("{}: {} has another shape than this model's.", source.path(),
                         parameter.name);
       }
-      copy_in(source, parameter.name, {0, parameter.numel()}, unit.weight(i));
+      const int64_t rows = source.tensor(parameter.name).shape[0];
+      const at::Tensor weight = unit.weight(i);
+      copy_in(source, parameter.name, {0, rows * (parameter.numel() / parameter.shape[0])}, weight);
+      if (grows) model::fill_new_rows(weight, rows);
     }
     if (!optimizer) continue;
     for (const auto& segment : unit.segments()) {

@@ -28,14 +28,18 @@ bool is_checkpoint(const std::string& path);
 // neither a Hugging Face folder nor a checkpoint.
 model::Shape read_shape(const std::string& path, comm::Control& control);
 
+// Whether a model may have fewer embedding rows than the one that it is read into.
+enum class Rows { kSame, kMayGrow };
+
 // Collective over all ranks of `control`. UserError unless the model in `path` computes what
 // `shape` does: everything but its family's name, its number of known positions and its
 // initialisation is compared.
-void check_same_model(const std::string& path, const model::Shape& shape, comm::Control& control);
+void check_same_model(const std::string& path, const model::Shape& shape, Rows rows,
+                      comm::Control& control);
 
 // Collective over all ranks of `control`. Weights of `path`, which must be of the same model
-// (check_same_model), into `model` (not its moments).
-void load_weights(const std::string& path, model::Model& model, comm::Control& control,
+// (check_same_model), into `model` (not its moments). New rows: model/grow.hpp.
+void load_weights(const std::string& path, model::Model& model, Rows rows, comm::Control& control,
                   base::Console& console);
 
 // xxh3-128 of all weights, parameter by parameter in the model's order.

@@ -122,7 +122,7 @@ class Run {
 
   void load_base() {
     if (config_.model.from) {
-      load_weights(*config_.model.from, *model_, control_, console_);
+      load_weights(*config_.model.from, *model_, rows_of(config_), control_, console_);
     } else {
       model_->initialise(static_cast<uint64_t>(config_.run.seed));
     }
@@ -140,7 +140,7 @@ class Run {
       control_.on_first(
           [&] { later = path.parent_path() == own && !is_checkpoint(path.string()); });
       if (control_.any_true(later)) continue;
-      check_same_model(init.checkpoint, shape, control_);
+      check_same_model(init.checkpoint, shape, rows_of(config_), control_);
     }
   }
 
@@ -225,7 +225,7 @@ class Run {
     // The first round starts from the base, which is loaded.
     if (round.init.kind == Init::Kind::kBase && i > 0) load_base();
     if (round.init.kind == Init::Kind::kCheckpoint) {
-      load_weights(round.init.checkpoint, *model_, control_, console_);
+      load_weights(round.init.checkpoint, *model_, rows_of(config_), control_, console_);
     }
     if (round.optimizer_state == "reset") {
       for (size_t u = 0; u < model_->unit_count(); ++u) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "data/packing.hpp"
+#include "model/grow.hpp"
 #include "model/hf_config.hpp"
+#include "model/hf_folder.hpp"
 #include "support/temp_folder.hpp"
 #include "train/model_source.hpp"
 #include "train/training.hpp"
@@ -98,7 +100,7 @@ TEST_F(SaverTest, DroppingTheOptimizerLeavesTheWeightsAndTheirUse) {
     EXPECT_TRUE(is_checkpoint(found->path()));
     EXPECT_EQ(read_shape(found->path(), control), tiny_shape());
     const auto loaded = new_model(group, 2);
-    load_weights(found->path(), *loaded, control, silent_);
+    load_weights(found->path(), *loaded, Rows::kSame, control, silent_);
     EXPECT_TRUE(same_bits(weights_of(*loaded), before));
   });
 }
@@ -126,10 +128,42 @@ TEST_F(SaverTest, ACheckpointOfAnotherShapeIsRefused) {
   model::Shape shape = tiny_shape();
   shape.ffn = 48;
   model::Model other(shape, *alone.group, true);
-  EXPECT_THAT(data::user_error([&] { load_weights(path, other, alone.control, silent_); }),
-              testing::HasSubstr("another model than the one trained here: intermediate_size"));
+  EXPECT_THAT(
+      data::user_error([&] { load_weights(path, other, Rows::kSame, alone.control, silent_); }),
+      testing::HasSubstr("another model than the one trained here: intermediate_size"));
   EXPECT_THAT(data::user_error([&] { read_shape(folder_ / "nowhere", alone.control); }),
               testing::HasSubstr("there is no such folder"));
+}
+
+TEST_F(SaverTest, MoreEmbeddingRowsStartAsTheMeanOfTheOldOnes) {
+  Alone alone;
+  const auto model = new_model(*alone.group, 1);
+  Saver saver(config_, *model, alone.control, silent_);
+  saver.save_step(at(1));
+  const std::string checkpoint = saver.find()->path();
+  const std::string folder = folder_ / "hf";
+  model::export_hf(*model, {.target = folder});
+  model::Shape grown = tiny_shape();
+  grown.vocab += 3;
+  for (const std::string& path : {checkpoint, folder}) {
+    model::Model larger(grown, *alone.group, true);
+    EXPECT_THAT(
+        data::user_error([&] { load_weights(path, larger, Rows::kSame, alone.control, silent_); }),
+        testing::HasSubstr("vocab_size"));
+    load_weights(path, larger, Rows::kMayGrow, alone.control, silent_);
+    for (size_t u = 0; u < model->unit_count(); ++u) {
+      for (size_t i = 0; i < model->unit(u).parameters().size(); ++i) {
+        const at::Tensor old = model->unit(u).weight(i);
+        const at::Tensor now = larger.unit(u).weight(i);
+        EXPECT_TRUE(at::equal(now.narrow(0, 0, old.size(0)), old));
+        const int64_t more = now.size(0) - old.size(0);
+        EXPECT_EQ(more, model::has_row_per_id(model->unit(u).parameters()[i].name) ? 3 : 0);
+        if (more == 0) continue;
+        const at::Tensor mean = old.to(at::kDouble).mean(0).to(at::kFloat).expand({3, -1});
+        EXPECT_TRUE(at::allclose(now.narrow(0, old.size(0), more), mean, 1e-6, 1e-9));
+      }
+    }
+  }
 }
 
 }  // namespace
