@@ -15,6 +15,7 @@ namespace rondo::app {
 struct InspectRequest {
   std::string path;
   std::optional<int64_t> example;  // of a tokenised or generated file, or pack of a packed set
+  std::string tokenizer;           // folder, for the text of an example's tokens; "": none
   bool verify = false;             // read every byte, not headers and tables alone
 };
 

@@ -75,7 +75,9 @@ Command inspect_command() {
                    "safetensors file")
         ->required();
     app.add_option("--example", request->example,
-                   "print ids and weights of this example (of a packed set: pack), from 0");
+                   "print tokens and weights of this example (of a packed set: pack), from 0");
+    app.add_option("--tokenizer", request->tokenizer,
+                   "folder of the tokenizer, to print the text of the tokens too");
     app.add_flag("--verify", request->verify, "read and check every byte");
   };
   command.run = [request](Context& context) {

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <vector>
 
 #include "app/inspect.hpp"
+#include "app/show_example.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "data/generated.hpp"
@@ -31,12 +33,17 @@ std::string spread(std::vector<int64_t> values) {
   return fmt::format("{} / {} / {}", values.front(), values[values.size() / 2], values.back());
 }
 
-void print_tokens(base::Console& console, const std::vector<int32_t>& tokens,
-                  const std::vector<float>& weights) {
-  console.line("  place      token    weight");
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    console.line("  {:>5} {:>10} {:>9}", i, tokens[i], weights[i]);
-  }
+std::optional<TokenText> text_of(const InspectRequest& request) {
+  if (request.tokenizer.empty()) return std::nullopt;
+  return TokenText::of_folder(request.tokenizer);
+}
+
+// "data/a.jsonl:17": where an example comes from; "" when the file does not say.
+std::string origin_of(const data::TokenizedFile& file, int64_t example) {
+  const data::Origin origin = file.origins()[static_cast<size_t>(example)];
+  const auto files = nlohmann::json::parse(file.info().source_files, nullptr, false);
+  if (!files.is_array() || origin.file >= files.size()) return {};
+  return fmt::format(" from {}:{}", files[origin.file].value("path", ""), origin.row);
 }
 
 }  // namespace
@@ -81,9 +88,9 @@ void inspect_tokenized(const InspectRequest& request, base::Console& console) {
   file.read_tokens(*request.example, tokens);
   file.read_codes(*request.example, codes);
   for (const uint8_t code : codes) weights.push_back(file.weight_table()[code]);
-  console.line("example {}: {} tokens, of which {} are the prompt", *request.example, length,
-               file.prompt_length(*request.example));
-  print_tokens(console, tokens, weights);
+  console.line("example {}{}: {} tokens, of which {} are the prompt", *request.example,
+               origin_of(file, *request.example), length, file.prompt_length(*request.example));
+  show_example(tokens, weights, text_of(request), console);
 }
 
 void inspect_packed(const InspectRequest& request, base::Console& console) {
@@ -102,21 +109,23 @@ void inspect_packed(const InspectRequest& request, base::Console& console) {
   const int64_t pack = *request.example;
   check_range(request.path, "pack", pack, set.packs());
   const data::PackedBatch batch = set.read({&pack, 1});
-  // The weight of a row is that of predicting the next token.
+  // The weight of a row is that of predicting the token after it.
   std::vector<float> weights(static_cast<size_t>(set.seq_len()), 0);
   for (int64_t i = 0; i < batch.rows.numel(); ++i) {
-    weights[static_cast<size_t>(batch.rows.const_data_ptr<int64_t>()[i])] =
+    weights[static_cast<size_t>(batch.rows.const_data_ptr<int64_t>()[i]) + 1] =
         batch.weights.const_data_ptr<float>()[i];
   }
-  console.line("pack {}: {} documents, {} tokens; weights are those of the next token", pack,
-               batch.layout.documents.size(), batch.real_tokens);
+  console.line("pack {}: {} documents, {} tokens", pack, batch.layout.documents.size(),
+               batch.real_tokens);
+  const std::optional<TokenText> text = text_of(request);
   const auto* row = batch.tokens.const_data_ptr<int32_t>();
   for (size_t i = 0; i < batch.layout.documents.size(); ++i) {
     const base::Slice document = batch.layout.documents[i];
     console.line("document {} [{}, {}), example {:016x}", i, document.begin, document.end,
                  batch.example_ids[i]);
-    print_tokens(console, {row + document.begin, row + document.end},
-                 {weights.begin() + document.begin, weights.begin() + document.end});
+    const auto begin = static_cast<size_t>(document.begin);
+    const auto size = static_cast<size_t>(document.size());
+    show_example({row + begin, size}, std::span(weights).subspan(begin, size), text, console);
   }
 }
 
