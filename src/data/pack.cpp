@@ -18,6 +18,7 @@
 #include "data/pack_inputs.hpp"
 #include "data/pack_plan.hpp"
 #include "data/packed_format.hpp"
+#include "data/source_figures.hpp"
 #include "storage/publish.hpp"
 
 namespace rondo::data {
@@ -207,6 +208,8 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
   PackReport report;
   Documents documents;
   control.agree([&] { documents = choose_documents(request, inputs, trained, report); });
+  const std::vector<json> figures = figures_of_sources(inputs, documents, control);
+  for (size_t s = 0; s < figures.size(); ++s) report.sources[s].figures = figures[s];
   const PackPlan plan =
       plan_packs(documents.length, {request.seq_len, request.max_documents}, request.seed);
   report.packs = plan.packs();

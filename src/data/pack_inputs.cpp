@@ -72,6 +72,19 @@ int64_t PackInputs::length(int64_t example) const {
   return files_[at.file].length(at.example);
 }
 
+std::string PackInputs::read_words(int64_t example) const {
+  const Place at = place(example);
+  return files_[at.file].read_words(at.example);
+}
+
+std::vector<std::string> PackInputs::tags(int64_t example) const {
+  const Place at = place(example);
+  const TokenizedFile& file = files_[at.file];
+  std::vector<std::string> names;
+  for (const uint16_t tag : file.tags(at.example)) names.push_back(file.tag_names()[tag]);
+  return names;
+}
+
 std::vector<int32_t> PackInputs::count_trained(base::Slice examples, int64_t most_tokens) const {
   constexpr int64_t kPieceTokens = int64_t{4} << 20;
   std::vector<int32_t> counts;

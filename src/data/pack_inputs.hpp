@@ -28,6 +28,9 @@ class PackInputs {
   std::string describe(int64_t example) const;
 
   int64_t length(int64_t example) const;
+  // Words of its turns, as TokenizedFile::read_words.
+  std::string read_words(int64_t example) const;
+  std::vector<std::string> tags(int64_t example) const;
   uint64_t example_id(int64_t example) const { return example_ids_[static_cast<size_t>(example)]; }
   const std::string& tokenizer_hash() const { return files_[0].info().tokenizer_hash; }
   // Every weight of any file once; 0 first, and at no other place.

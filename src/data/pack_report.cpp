@@ -34,7 +34,8 @@ nlohmann::json PackReport::to_json() const {
                     {"repeats", source.repeats},
                     {"tokens", source.tokens},
                     {"trained_tokens", source.trained_tokens},
-                    {"weight", source.weight}});
+                    {"weight", source.weight},
+                    {"figures", source.figures}});
   }
   return {{"sources", list},          {"packs", packs},       {"seq_len", seq_len},
           {"documents", documents()}, {"tokens", tokens()},   {"trained_tokens", trained_tokens()},

@@ -21,6 +21,7 @@ struct SourceAccount {
   int64_t tokens = 0;          // of the documents
   int64_t trained_tokens = 0;  // of the documents: predicted with a weight above 0
   double weight = 0;           // sum of the weights of these
+  nlohmann::json figures{};    // of the documents: Figures::to_json
 };
 
 struct PackReport {

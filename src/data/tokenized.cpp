@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 
@@ -106,6 +107,7 @@ TokenizedFile TokenizedFile::open(const std::string& path, int64_t vocab) {
   file.weight_table_ = file.hdf5_.read_all<float>("weight_table");
   file.prompt_lengths_ = file.hdf5_.read_all<int64_t>("prompt_length");
   file.check_tables();
+  file.read_tags();
   file.tokens_at_ = file.hdf5_.data_offset("tokens", Type::kInt32);
   file.codes_at_ = file.hdf5_.data_offset("weights", Type::kUint8);
   file.words_at_ = file.hdf5_.data_offset("words", Type::kUint8);
@@ -146,6 +148,32 @@ void TokenizedFile::check_tables() const {
 
 int64_t TokenizedFile::prompt_length(int64_t example) const {
   return prompt_lengths_[static_cast<size_t>(example)];
+}
+
+void TokenizedFile::read_tags() {
+  hdf5_.expect("tag_offsets", Type::kInt64, 1);
+  tag_offsets_ = hdf5_.read_all<int64_t>("tag_offsets");
+  check_offsets(hdf5_, "tag_offsets", tag_offsets_);
+  expect_rows(hdf5_, "tag_offsets", Type::kInt64, examples() + 1);
+  expect_rows(hdf5_, "tags", Type::kUint16, tag_offsets_.back());
+  tags_ = hdf5_.read_all<uint16_t>("tags");
+  const auto names = nlohmann::json::parse(hdf5_.text_attribute("tag_names"), nullptr, false);
+  const auto is_text = [](const nlohmann::json& name) { return name.is_string(); };
+  if (!names.is_array() || !std::ranges::all_of(names, is_text)) {
+    base::fail_user("{}: attribute tag_names is not a JSON list of texts.", path());
+  }
+  tag_names_ = names.get<std::vector<std::string>>();
+  const auto wrong = std::ranges::find_if(tags_, [&](auto tag) { return tag >= names.size(); });
+  if (wrong != tags_.end()) {
+    base::fail_user("{}: tags[{}] = {}, but tag_names has {} entries.", path(),
+                    wrong - tags_.begin(), *wrong, names.size());
+  }
+}
+
+std::span<const uint16_t> TokenizedFile::tags(int64_t example) const {
+  const auto i = static_cast<size_t>(example);
+  const auto begin = static_cast<size_t>(tag_offsets_[i]);
+  return std::span(tags_).subspan(begin, static_cast<size_t>(tag_offsets_[i + 1]) - begin);
 }
 
 std::vector<Origin> TokenizedFile::origins() const {

@@ -58,6 +58,9 @@ class TokenizedFile {
   std::vector<uint64_t> example_ids() const { return hdf5_.read_all<uint64_t>("example_id"); }
 
   std::vector<Origin> origins() const;
+  // Numbers in tag_names() of an example's tags.
+  std::span<const uint16_t> tags(int64_t example) const;
+  const std::vector<std::string>& tag_names() const { return tag_names_; }
   int64_t word_bytes(int64_t example) const;
 
   // Words of the turns of an example, as the page of the format says. Safe from several threads.
@@ -73,6 +76,7 @@ class TokenizedFile {
       : hdf5_(std::move(hdf5)), raw_(std::move(raw)) {}
   int64_t offset(int64_t example) const { return offsets_[static_cast<size_t>(example)]; }
   void check_tables() const;
+  void read_tags();
   template <class T>
   void read(const char* dataset, int64_t data_offset, int64_t begin, std::span<T> out) const;
 
@@ -85,6 +89,9 @@ class TokenizedFile {
   int64_t words_at_ = -1;
   std::vector<int64_t> offsets_;
   std::vector<int64_t> word_offsets_;
+  std::vector<int64_t> tag_offsets_;
+  std::vector<uint16_t> tags_;
+  std::vector<std::string> tag_names_;
   std::vector<int64_t> prompt_lengths_;
   std::vector<float> weight_table_;
 };

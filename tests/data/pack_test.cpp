@@ -331,5 +331,26 @@ TEST(Pack, KilledAtAnyMomentLeavesAllOrNothing) {
   EXPECT_TRUE(is_current(folder / "sets/out", request));
 }
 
+TEST(Pack, CountsWhatTheDocumentsOfEachSourceAreLike) {
+  const TempFolder folder;
+  test::TokenizedContent content = test::random_tokenized(1, 3, 10, 10);
+  content.examples[0].words = "u one two\na three\nu four\na five";
+  content.examples[1].words = content.examples[2].words = "u one\na \xC3\xA9";
+  test::write_tokenized(folder / "a.h5", content);
+  nlohmann::json figures;
+  for (const int ranks : {1, 2, 3, 4}) {
+    PackRequest request = request_for(folder / "a.h5", folder / "out");
+    request.sources[0].passes = 2;
+    const PackReport report = pack_on(ranks, request);
+    figures = report.sources[0].figures;
+    EXPECT_EQ(figures["turns"], nlohmann::json::parse(R"({"2": 4, "4": 2})")) << ranks;
+    EXPECT_EQ(figures["lengths"], nlohmann::json::parse(R"({"10": 6})"));
+    EXPECT_EQ(figures["words"], 2 * (5 + 2 + 2));
+    EXPECT_EQ(figures["scripts"]["Latin"], 4);
+  }
+  const auto plan = nlohmann::json::parse(base::read_text(folder / "out/plan.json"));
+  EXPECT_EQ(plan["account"]["sources"][0]["figures"], figures);
+}
+
 }  // namespace
 }  // namespace rondo::data

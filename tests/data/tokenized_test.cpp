@@ -83,6 +83,7 @@ std::string refusal(const std::function<void(Hdf5File&)>& change,
   file.set_attribute("end_of_turn_id", int64_t{2});
   file.set_attribute("source_files", "[]");
   file.set_attribute("counts", "{}");
+  file.set_attribute("tag_names", R"(["maths"])");
   const auto add = [&](const std::string& name, const auto& values) {
     if (std::find(left_out.begin(), left_out.end(), name) == left_out.end()) {
       file.write_all(name, values);
@@ -98,6 +99,8 @@ std::string refusal(const std::function<void(Hdf5File&)>& change,
   add("word_offsets", std::vector<int64_t>{0, 1, 2});
   add("file", std::vector<uint16_t>{0, 0});
   add("row", std::vector<int64_t>{1, 2});
+  add("tags", std::vector<uint16_t>{0});
+  add("tag_offsets", std::vector<int64_t>{0, 1, 1});
   change(file);
   file.close();
   return user_error([&] {
@@ -110,8 +113,9 @@ std::string refusal(const std::function<void(Hdf5File&)>& change,
 TEST(TokenizedFile, RefusesWhatIsNotAsTheFormatSays) {
   const auto none = [](Hdf5File&) {};
   EXPECT_EQ(refusal(none, {}), "no UserError was thrown");
-  for (const char* name : {"tokens", "weights", "weight_table", "offsets", "example_id",
-                           "prompt_length", "words", "word_offsets", "file", "row"}) {
+  for (const char* name :
+       {"tokens", "weights", "weight_table", "offsets", "example_id", "prompt_length", "words",
+        "word_offsets", "file", "row", "tags", "tag_offsets"}) {
     EXPECT_THAT(refusal(none, {name}), AllOf(HasSubstr(name), HasSubstr("is missing")));
   }
   const auto with = [](const char* name, auto values) {
@@ -130,6 +134,7 @@ TEST(TokenizedFile, RefusesWhatIsNotAsTheFormatSays) {
   EXPECT_THAT(with("weight_table", std::vector<float>{0, NAN}), HasSubstr("weight_table[1]"));
   EXPECT_THAT(with("weight_table", std::vector<float>(257, 0)), HasSubstr("257 entries"));
   EXPECT_THAT(with("prompt_length", std::vector<int64_t>{1, 3}), HasSubstr("prompt_length[1] = 3"));
+  EXPECT_THAT(with("tags", std::vector<uint16_t>{1}), HasSubstr("tag_names has 1 entries"));
   EXPECT_THAT(with("example_id", std::vector<uint64_t>{1}), HasSubstr("1 rows, 2 were expected"));
 
   const auto attribute = [&](const char* name, auto value) {
