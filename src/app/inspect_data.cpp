@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/inspect.hpp"
+#include "app/show_account.hpp"
 #include "app/show_example.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
@@ -98,9 +99,8 @@ void inspect_packed(const InspectRequest& request, base::Console& console) {
   console.line("{}: packed set", request.path);
   console.line("  {} packs of {} tokens, {} documents, weight {}", set.packs(), set.seq_len(),
                set.documents(), set.weight());
-  console.line("  sources: {}", fmt::join(set.sources(), ", "));
   console.line("  plan {}, tokenizer {}", set.plan_hash(), set.tokenizer_hash());
-  console.line("  account {}", set.account().dump());
+  show_account(set.account(), console);
   if (request.verify) {
     for (int64_t pack = 0; pack < set.packs(); ++pack) set.read({&pack, 1});
     console.line("  verified: every pack agrees with its checksum");
