@@ -43,8 +43,8 @@ foreach(folder base comm kernels storage parallel data model checkpoint generate
       message(STATUS "left out ${folder}.${name}: no .venv (run launch/setup)")
       continue()
     endif()
-    if(name MATCHES "^gsm8k_" AND NOT EXISTS ${CMAKE_SOURCE_DIR}/../shared/data/gsm8k)
-      message(STATUS "left out ${folder}.${name}: ../shared/data/gsm8k is not there")
+    if(name MATCHES "^(gsm8k|shared)_" AND NOT EXISTS ${CMAKE_SOURCE_DIR}/../shared/data)
+      message(STATUS "left out ${folder}.${name}: ../shared/data is not there")
       continue()
     endif()
     add_test(NAME ${folder}.${name} COMMAND ${python} -m unittest -v ${script}

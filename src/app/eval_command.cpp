@@ -45,6 +45,7 @@ base::Exit run(const EvalOptions& options, Context& context) {
   const model::Shape shape = train::read_shape(path, control);
   train::RunData data;
   control.agree([&] { data = train::plan_data(config, shape.vocab); });
+  control.on_first([&] { train::check_fresh(config, data); });
   data.rounds.clear();
   data.heldout_inside.clear();
   if (data.heldout.empty()) base::fail_user("{}: no source has held-out examples.", config.place);

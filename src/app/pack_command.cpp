@@ -21,6 +21,7 @@ base::Exit run(const ConfigOptions& options, Context& context) {
   control.on_first([&] { folder = std::make_unique<train::RunFolder>(config, context.console); });
   train::RunData data;
   control.agree([&] { data = train::plan_data(config, vocab); });
+  control.on_first([&] { train::check_fresh(config, data); });
   const auto group = context.runtime.make_group();
   train::ensure_packed(data, control, *group, context.console);
   control.on_first([&] { folder->keep(config); });

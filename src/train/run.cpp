@@ -78,6 +78,7 @@ class Run {
     const model::Shape shape = base_shape(config_, control_);
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
+    control_.on_first([&] { check_fresh(config_, data_); });
     model_ = std::make_unique<model::Model>(shape, group_, true);
     stepper_ = std::make_unique<Stepper>(*model_, group_, control_);
     saver_ = std::make_unique<Saver>(config_, *model_, control_, console_);

@@ -72,6 +72,11 @@ std::string what_changed(const Config& config, const SourceSection& source,
   return {};
 }
 
+// Where tools/prepare puts what it makes of a source's text.
+std::string cache_path(const Config& config, const std::string& source, const char* part) {
+  return fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, source, part);
+}
+
 std::vector<std::string> tokenised_files(const Config& config, const std::string& name,
                                          const char* part, const Paths& given) {
   const std::string key = fmt::format("sources.{}.{}", name, part);
@@ -86,20 +91,12 @@ std::vector<std::string> tokenised_files(const Config& config, const std::string
     }
     return files;
   }
-  const std::string cached =
-      fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, name, part);
+  const std::string cached = cache_path(config, name, part);
   if (!std::filesystem::exists(cached)) {
     base::fail_user(
         "{}: {} is not tokenised yet ({} is missing). Start with launch/run, or run "
         "tools/prepare CONFIG first.",
         key, given.paths.front(), cached);
-  }
-  const std::string changed = what_changed(config, config.source(name), cached);
-  if (!changed.empty()) {
-    base::fail_user(
-        "{}: {} has changed or gone since it was tokenised into {}. Start with launch/run (or run "
-        "tools/prepare CONFIG), which tokenises it again.",
-        key, changed, cached);
   }
   return {cached};
 }
@@ -251,6 +248,25 @@ RunData plan_data(const Config& config, int64_t vocab) {
   data.other_tokenizer = warn_of_tokenizer(config.tokenizer_folder(), check_one_tokenizer(data));
   for (const auto& request : data.rounds) data.turns.push_back(turns_of(request));
   return data;
+}
+
+void check_fresh(const Config& config, const RunData& data) {
+  std::set<std::string> used;
+  for (const auto* request : data.all()) {
+    for (const auto& source : request->sources)
+      used.insert(source.files.begin(), source.files.end());
+  }
+  for (const auto& [name, source] : config.sources) {
+    for (const char* part : {"train", "heldout"}) {
+      const std::string cached = cache_path(config, name, part);
+      const std::string changed = used.contains(cached) ? what_changed(config, source, cached) : "";
+      if (changed.empty()) continue;
+      base::fail_user(
+          "sources.{}.{}: {} has changed or gone since it was tokenised into {}. Start with "
+          "launch/run (or run tools/prepare CONFIG), which tokenises it again.",
+          name, part, changed, cached);
+    }
+  }
 }
 
 void check_same_data(const data::PackRequest& request, const std::string& place,

@@ -45,9 +45,13 @@ struct RunData {
 // What `loss.average` means to the loader.
 data::Average average_of(const Config& config);
 
-// Called on every rank; reads attributes only. UserError when a tokenised file is missing, or was
-// made from a source file that has changed since, or `tokenizer` names no tokenizer.
+// Called on every rank; reads attributes only. UserError when a tokenised file is missing or
+// `tokenizer` names no tokenizer.
 RunData plan_data(const Config& config, int64_t vocab);
+
+// Called on one rank, since it reads all of the texts. UserError when a tokenised file that is used
+// was made from a text that has changed since, or with another tokenizer, template or settings.
+void check_fresh(const Config& config, const RunData& data);
 
 // UserError when the packed set of a round that was begun is there, but was made for another
 // request: packing again would put other examples into the rest of the round.
