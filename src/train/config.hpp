@@ -128,6 +128,9 @@ struct SourceSection {
   base::Named<std::string> columns;  // read by tools/prepare
   std::string format = "auto";
   std::optional<std::string> chat_template;
+  std::string train_on = "all";
+  std::string multi_turn = "auto";
+  double end_of_turn_weight = 1;
   double max_rejected = 0.01;
 };
 struct GateSection {

@@ -219,9 +219,20 @@ void describe(V& v, SourceSection& c) {
                 "`{prompt: question, completion: answer}`."});
   v("format", c.format,
     {.meaning = "Form of the examples; `auto` recognises it.",
-     .choices = {"auto", "messages", "alpaca", "sharegpt", "prompt_completion"}});
+     .choices = {"auto", "messages", "alpaca", "sharegpt", "prompt_completion", "tokens"}});
   v("template", c.chat_template,
     {.meaning = "File of a Jinja chat template; default: the tokenizer's own."});
+  v("train_on", c.train_on,
+    {.meaning = "Which of the assistant's turns are trained; a row's own weights count besides.",
+     .choices = {"all", "last"}});
+  v("multi_turn", c.multi_turn,
+    {.meaning = "`whole`: a conversation is one example. `split`: one example for each of the "
+                "assistant's turns, which ends with it. `auto`: split where the chat template "
+                "allows no sound mask of the whole, or leaves out part of an earlier answer.",
+     .choices = {"auto", "whole", "split"}});
+  v("end_of_turn_weight", c.end_of_turn_weight,
+    {.meaning = "Loss weight of the token that ends a trained turn, times that of the turn.",
+     .minimum = 0});
   v("max_rejected", c.max_rejected,
     {.meaning = "Largest share of examples that tokenising may reject.",
      .minimum = 0,

@@ -38,11 +38,13 @@ std::vector<std::string> matching(const std::string& pattern) {
 
 // As tools/tokenize hashes the settings of a job (docs/formats/tokenized.md).
 std::string settings_hash(const SourceSection& source) {
-  constexpr int kRules = 3;  // as _RULES in tools/rondo_tools/tokenize_job.py
+  constexpr int kRules = 4;  // as _RULES in tools/rondo_tools/tokenize_job.py
   nlohmann::json columns = nlohmann::json::object();
   for (const auto& [name, column] : source.columns) columns[name] = column;
   const nlohmann::json settings = {
-      {"columns", columns}, {"format", source.format}, {"rules", kRules}};
+      {"columns", columns},      {"end_of_turn_weight", source.end_of_turn_weight},
+      {"format", source.format}, {"multi_turn", source.multi_turn},
+      {"rules", kRules},         {"train_on", source.train_on}};
   return base::hash_hex(settings.dump(-1, ' ', true));
 }
 
@@ -68,7 +70,8 @@ std::string what_changed(const Config& config, const SourceSection& source,
   const std::string chat_template = source.chat_template ? base::read_text(*source.chat_template)
                                                          : model::chat_template_of(tokenizer);
   if (info.template_hash != base::hash_hex(chat_template)) return "the chat template";
-  if (info.settings_hash != settings_hash(source)) return "the format or the columns";
+  if (info.settings_hash != settings_hash(source))
+    return "how its rows become examples (format, columns, train_on, ...)";
   return {};
 }
 

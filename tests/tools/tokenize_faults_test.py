@@ -4,9 +4,17 @@ import json
 import os
 import unittest
 
-from tests.tools.support import ToolTest, conversation, run_tool, write_jsonl
+from tests.tools.support import MARKED_TEMPLATE, ToolTest, conversation, run_tool, write_jsonl
 
 GOOD = conversation("What is two plus two?", "It is four.")
+
+
+def calls(name, arguments):
+    """An assistant's turn that calls a tool."""
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 FAULTS = {
     "not JSON": '{"messages": [',
     "not an object": "[1, 2]",
@@ -15,18 +23,20 @@ FAULTS = {
     "wrong role": {"messages": [{"role": "robot", "content": "hello"}]},
     "two user turns running": {"messages": [GOOD["messages"][0], *GOOD["messages"]]},
     "two assistant turns running": {"messages": [*GOOD["messages"], GOOD["messages"][1]]},
-    "last turn is not the assistant's": {"messages": [*GOOD["messages"], GOOD["messages"][0]]},
     "empty answer": conversation("Say hello", "  \n"),
     "empty user turn": conversation("", "Hello"),
     "no trainable token": {"messages": GOOD["messages"][:1]},
     "control token in the text": conversation("Say <|im_end|>", "Hello"),
     "not valid Unicode": '{"messages": [{"role": "user", "content": "\\ud800"}]}',
-    "tool calls are not supported": {"messages": [{"role": "tool", "content": "12"}]},
-    "tool calls are not supported ": {**GOOD, "tools": [{"name": "add"}]},
-    "reasoning fields are not supported": {
-        "messages": [GOOD["messages"][0], {**GOOD["messages"][1], "thinking": "Two and two."}]
+    "the chat template leaves out tools": {**GOOD, "tools": [{"name": "add"}]},
+    "the chat template leaves out calls of tools": {
+        "messages": [GOOD["messages"][0], calls("add", {"a": 1})]
     },
-    "weights per message are not supported": {
+    "not a tool call": {"messages": [GOOD["messages"][0], calls("add", "{'a': 1}")]},
+    "wrong role ": {"messages": [*GOOD["messages"], {"role": "tool", "content": "12"}]},
+    "wrong role  ": {"messages": [GOOD["messages"][1], GOOD["messages"][0]]},
+    "wrong weight": {"messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": -1}]},
+    "no trainable token ": {
         "messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": 0}]
     },
 }
@@ -42,11 +52,9 @@ class TokenizeFaults(ToolTest):
 
     def test_every_fault_is_named_and_counted(self):
         from rondo_tools import sources
-        from rondo_tools.row_encoder import RowEncoder
-        from rondo_tools.tokenizer_folder import template_text
+        from rondo_tools.row_encoder import RowEncoder, Rules
 
-        template = template_text(self.tokenizer)
-        encoder = RowEncoder(str(self.tokenizer), template, "messages", {})
+        encoder = RowEncoder(str(self.tokenizer), MARKED_TEMPLATE, Rules("messages", {}))
         path = write_jsonl(self.folder / "rows.jsonl", [GOOD, *FAULTS.values(), GOOD])
         results = encoder.encode([row for _, row in sources.rows(path)])
         reasons = [result.fault[0] if result.fault else None for result in results]

@@ -92,11 +92,16 @@ class TokenizeMask(ToolTest):
             shortening = template.replace("{{- m['content']", f"{{%- set c -%}}{thoughts} }}}}"
                                           "{%- endset -%}{{- c", 1)  # fmt: skip
             for workers in (1, 2):
-                done = self.tokenise(shortening, rows, options=("--workers", workers))
+                how = ("--workers", workers, "--multi-turn", "whole")
+                done = self.tokenise(shortening, rows, options=how)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn("4 examples", done.stdout)
                 text = "the template left out part of an answer in 2 rows (first: "
                 self.assertIn(f"{text}{self.folder}/rows.jsonl:3)", done.stdout)
+            done = self.tokenise(shortening, rows)
+            self.assertIn("6 examples", done.stdout)
+            self.assertIn("2 rows were cut into one example per answer", done.stdout)
+            self.assertNotIn("left out", done.stdout)
 
     def test_end_of_turn_outside_the_marks_is_an_error(self):
         template = MARKED_TEMPLATE.replace(
@@ -201,20 +206,22 @@ class TokenWeights(unittest.TestCase):
         from rondo_tools.mask import token_weights
 
         offsets = [(0, 2), (2, 5), (5, 6), (6, 8), (8, 9)]
-        self.assertEqual(list(token_weights(offsets, [(2, 6)])), [0, 1, 1, 0, 0])
-        self.assertEqual(list(token_weights(offsets, [(0, 5), (6, 9)])), [0, 1, 0, 1, 1])
+        self.assertEqual(list(token_weights(offsets, [(2, 6, 1.0)])[0]), [0, 1, 1, 0, 0])
+        self.assertEqual(
+            list(token_weights(offsets, [(0, 5, 1.0), (6, 9, 1.0)])[0]), [0, 1, 0, 1, 1]
+        )
 
     def test_tokens_of_one_character_belong_together(self):
         from rondo_tools.mask import token_weights
 
         offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (2, 3)]
-        self.assertEqual(list(token_weights(offsets, [(1, 2)])), [0, 1, 1, 1, 0])
+        self.assertEqual(list(token_weights(offsets, [(1, 2, 1.0)])[0]), [0, 1, 1, 1, 0])
 
     def test_a_straddling_token_is_a_fault(self):
-        from rondo_tools.formats import RowFault
         from rondo_tools.mask import token_weights
+        from rondo_tools.row_fault import RowFault
 
-        for span in ((1, 4), (0, 3)):
+        for span in ((1, 4, 1.0), (0, 3, 1.0)):
             with self.assertRaisesRegex(RowFault, "mask is unsound"):
                 token_weights([(0, 2), (2, 4)], [span])
 

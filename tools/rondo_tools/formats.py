@@ -1,19 +1,11 @@
-"""From a row of any supported format to messages [{"role", "content"}].
+"""From a row of any supported format to messages [{"role", "content", ...}].
 
 A format is a function row -> messages and the columns by which it is recognised. Columns may be
 renamed by a map {canonical name: name in the file}.
 """
 
 from rondo_tools.errors import UserError
-
-
-class RowFault(Exception):
-    """A row that cannot be used: `reason` is one of few fixed texts (counted), `detail` is free."""
-
-    def __init__(self, reason, detail=""):
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-
+from rondo_tools.row_fault import RowFault
 
 SHAREGPT_ROLES = {
     "system": "system",
@@ -23,7 +15,16 @@ SHAREGPT_ROLES = {
     "assistant": "assistant",
     "chatgpt": "assistant",
     "model": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+    "observation": "tool",
+    "tool": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
 }
+_CALLS = ("function_call", "tool_call")
+MASKS = ("assistant_masks", "completion_mask", "loss_mask")
+_TURN_FLAGS = ("weight", "train", "loss")
 
 
 def _text(row, name, required=True):
@@ -61,8 +62,14 @@ def _sharegpt(row):
             raise RowFault("wrong type", f"a turn is {type(turn).__name__}, expected an object")
         role = turn.get("from")
         if role not in SHAREGPT_ROLES:
-            raise RowFault("wrong role", f"from {role!r}, expected human, gpt or system")
-        messages.append({"role": SHAREGPT_ROLES[role], "content": turn.get("value")})
+            raise RowFault(
+                "wrong role",
+                f"from {role!r}, expected human, gpt, system, function_call or observation",
+            )
+        message = {"role": SHAREGPT_ROLES[role], "content": turn.get("value")}
+        if role in _CALLS:
+            message = {"role": "assistant", "content": None, "tool_calls": turn.get("value")}
+        messages.append(message | {flag: turn[flag] for flag in _TURN_FLAGS if flag in turn})
     return messages
 
 
@@ -95,6 +102,7 @@ FORMATS = {
     "messages": (_messages, ("messages",), ("system",)),
     "sharegpt": (_sharegpt, ("conversations",), ("system",)),
     "prompt_completion": (_prompt_completion, ("prompt", "completion"), ("system",)),
+    "tokens": (None, ("input_ids",), ("labels", "weights", *MASKS)),
     "alpaca": (_alpaca, ("instruction", "output"), ("input", "system", "history")),
 }
 
@@ -134,8 +142,16 @@ def recognise(sample, columns, place):
 
 
 def to_messages(row, format_name, columns):
+    """(messages, tools) of a row, as its file has them; nothing of them is checked yet."""
     if not isinstance(row, dict):
         raise RowFault("not an object", f"the row is {type(row).__name__}")
-    if row.get("tools") not in (None, "", [], "[]"):
-        raise RowFault("tool calls are not supported", "the row has tools")
-    return FORMATS[format_name][0](rename(row, columns))
+    return FORMATS[format_name][0](rename(row, columns)), row.get("tools") or row.get("functions")
+
+
+def tags_of(row):
+    """Texts of the column `tags`: a text or a list of them."""
+    tags = row.get("tags")
+    tags = [tags] if isinstance(tags, str) else tags or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise RowFault("wrong type", "tags is neither a text nor a list of texts")
+    return tuple(dict.fromkeys(tags))

@@ -1,4 +1,4 @@
-"""From character spans to per-token weights.
+"""From weighted character spans to per-token weights.
 
 Text is encoded once, whole; a token belongs to an answer when its characters do. A token that
 reaches over the edge of an answer makes the mask unsound: at generation the prompt would be cut
@@ -7,16 +7,21 @@ into other tokens than the ones trained on.
 
 from bisect import bisect_left
 
-from rondo_tools.formats import RowFault
+from rondo_tools.row_fault import RowFault
 
 
 def token_weights(offsets, spans):
-    """One byte per token: 1 = trained. `offsets` are (begin, end) characters in order.
+    """(one code per token, the weight of each code). `offsets` are (begin, end) characters in
+    order; `spans` are chat_template.Span. Code 0 is weight 0, code 1 weight 1.
 
     The first token of an example is never a prediction target.
     """
-    weights = bytearray(len(offsets))
-    for begin, end in spans:
+    codes, table = bytearray(len(offsets)), [0.0, 1.0]
+    for begin, end, weight in spans:
+        if weight not in table:
+            table.append(weight)
+            if len(table) > 256:
+                raise RowFault("wrong weight", "more than 254 different weights in a row")
         first = bisect_left(offsets, (begin, -1))
         last = bisect_left(offsets, (end, -1))
         for edge, index in ((begin, first), (end, last)):
@@ -26,9 +31,9 @@ def token_weights(offsets, spans):
                     f"a token reaches over the edge of an answer (characters "
                     f"{offsets[index - 1][0]} to {offsets[index - 1][1]}, edge {edge})",
                 )
-        weights[first:last] = b"\x01" * (last - first)
-    if weights:
-        weights[0] = 0
-    if not any(weights):
+        codes[first:last] = bytes([table.index(weight)]) * (last - first)
+    if codes:
+        codes[0] = 0
+    if not any(codes):
         raise RowFault("no trainable token", "the template marks none")
-    return bytes(weights)
+    return bytes(codes), tuple(table)

@@ -33,6 +33,7 @@ def main(arguments):
         if format_name is None:
             print(f"{need.label}: fresh, {describe(counts_of(need.job.out))}", flush=True)
         else:
+            print(f"{need.label}: rows are of the format {format_name}", flush=True)
             counts = run(need.job, identity, format_name)
             print(f"{need.label}: tokenised, {describe(counts)}", flush=True)
     return 0

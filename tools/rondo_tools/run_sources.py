@@ -12,6 +12,7 @@ from pathlib import Path
 from rondo_tools import formats, sources
 from rondo_tools.checkpoint_state import is_bare_checkpoint, tokenizer_of
 from rondo_tools.errors import UserError
+from rondo_tools.row_encoder import MULTI_TURN, TRAIN_ON
 from rondo_tools.run_config import number, section, whole
 from rondo_tools.tokenize_job import Job
 
@@ -85,11 +86,26 @@ def _options(source, key):
     if share is None or not 0 <= share <= 1:
         raise UserError(f"{key}.max_rejected is {given!r}; expected a share from 0 to 1.")
     return {
+        **_training_options(source, key),
         "format": name,
         "columns": columns,
         "template": source.get("template"),
         "max_rejected": share,
     }
+
+
+def _training_options(source, key):
+    options = {}
+    for name, choices in (("train_on", TRAIN_ON), ("multi_turn", MULTI_TURN)):
+        value = source.get(name) or choices[0]
+        if value not in choices:
+            raise UserError(f"{key}.{name} is {value!r}; expected one of {', '.join(choices)}.")
+        options[name] = value
+    given = source.get("end_of_turn_weight")
+    weight = 1.0 if given is None else number(given)
+    if weight is None or weight < 0:
+        raise UserError(f"{key}.end_of_turn_weight is {given!r}; expected a number of at least 0.")
+    return options | {"end_of_turn_weight": weight}
 
 
 def needs(config, place, workers):

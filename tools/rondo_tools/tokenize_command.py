@@ -5,7 +5,8 @@ import os
 
 from rondo_tools import formats, sources
 from rondo_tools.errors import UserError
-from rondo_tools.tokenize_job import Job, run
+from rondo_tools.row_encoder import MULTI_TURN, TRAIN_ON
+from rondo_tools.tokenize_job import Job, format_of, run
 
 
 def share(text):
@@ -19,6 +20,13 @@ def positive(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def weight(text):
+    value = float(text)
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0")
     return value
 
 
@@ -37,8 +45,8 @@ def parse_columns(text):
 def parser():
     parser = argparse.ArgumentParser(
         prog="tokenize",
-        description="Turns conversations (JSONL or a JSON array, also .gz) into token ids in "
-        "which only the assistant's tokens, end-of-turn included, carry weight.",
+        description="Turns conversations (JSONL, a JSON array, also .gz, or Parquet) into token "
+        "ids in which only the assistant's tokens, end-of-turn included, carry weight.",
     )
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or globs")
     parser.add_argument("--tokenizer", required=True, metavar="FOLDER")
@@ -50,6 +58,19 @@ def parser():
     parser.add_argument(
         "--columns", default="", help="names in the file: prompt=question,completion=answer"
     )
+    parser.add_argument(
+        "--train-on", default="all", choices=TRAIN_ON,
+        help="train all turns of the assistant, or the last one alone",
+    )  # fmt: skip
+    parser.add_argument(
+        "--multi-turn", default="auto", choices=MULTI_TURN,
+        help="whole conversations; split: one example per turn of the assistant; auto (default): "
+        "split where the chat template allows no sound mask of the whole",
+    )  # fmt: skip
+    parser.add_argument(
+        "--end-of-turn-weight", type=weight, default=1.0, metavar="W",
+        help="loss weight of the end-of-turn token, times that of its turn (default 1)",
+    )  # fmt: skip
     parser.add_argument(
         "--workers", type=positive, default=os.cpu_count(), help="processes (default: all cores)"
     )
@@ -70,8 +91,17 @@ def describe(counts):
         f"{counts['examples']} examples, {counts['tokens']} tokens, "
         f"{counts['trainable_tokens']} trainable, {rejected} rejected"
         + (f" ({reasons})" if reasons else "")
+        + (
+            f"; {counts['split']} rows were cut into one example per answer"
+            if counts.get("split")
+            else ""
+        )
         + _left_out(counts.get("left_out"))
     )
+
+
+def _split(rows):
+    return f"; {rows} rows were cut into one example per answer" if rows else ""
 
 
 def _left_out(found):
@@ -94,7 +124,12 @@ def main(arguments):
         columns=parse_columns(options.columns),
         workers=options.workers,
         max_rejected=options.max_rejected,
+        train_on=options.train_on,
+        multi_turn=options.multi_turn,
+        end_of_turn_weight=options.end_of_turn_weight,
         rejected=options.rejected,
     )
-    print(f"{options.out}: {describe(run(job))}")
+    format_name = format_of(job)
+    print(f"{options.out}: rows are of the format {format_name}", flush=True)
+    print(f"{options.out}: {describe(run(job, format_name=format_name))}")
     return 0

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from rondo_tools import formats, jsonl, sources
 from rondo_tools.errors import UserError
-from rondo_tools.formats import RowFault
 from rondo_tools.hashing import settings_hash, text_hash
-from rondo_tools.row_encoder import RowEncoder, parse
+from rondo_tools.row_encoder import RowEncoder, Rules, parse
+from rondo_tools.row_fault import RowFault
 from rondo_tools.tokenized_file import FORMAT, VERSION, Writer, read_attributes
 from rondo_tools.tokenizer_folder import template_text, tokenizer_hash
 
@@ -26,7 +26,7 @@ ROWS_PER_CHUNK = 256
 _SAMPLE_ROWS = 100
 _SHOWN_FAULTS = 5
 _EXPECTED = "expected one JSON object per line, or one JSON array"
-_RULES = 3  # raised when the same input gives other tokens or weights
+_RULES = 4  # raised when the same input gives other tokens or weights
 
 
 @dataclass
@@ -41,13 +41,23 @@ class Job:
     columns: dict = field(default_factory=dict)
     workers: int = 0  # 0: one per core
     max_rejected: float = 0.01  # share of the rows
+    train_on: str = "all"  # these three: row_encoder.Rules
+    multi_turn: str = "auto"
+    end_of_turn_weight: float = 1.0
     rejected: str | None = None  # default: beside `out`
 
     def identity(self):
         """The attributes by which an existing file is known to be fresh."""
         formats.check_columns(self.columns)
-        settings = {"rules": _RULES, "format": self.format, "columns": self.columns}
-        template = template_text(self.tokenizer, self.template)
+        settings = {
+            "rules": _RULES,
+            "format": self.format,
+            "columns": self.columns,
+            "train_on": self.train_on,
+            "multi_turn": self.multi_turn,
+            "end_of_turn_weight": float(self.end_of_turn_weight),
+        }
+        template = self.template_text()
         return {
             "tokenizer_hash": tokenizer_hash(self.tokenizer),
             "chat_template": template,
@@ -55,6 +65,17 @@ class Job:
             "settings_hash": settings_hash(settings),
             "source_files": json.dumps(sources.describe(self.inputs)),
         }
+
+    def template_text(self):
+        """The chat template; "" for rows that are tokenised already and need none."""
+        if self.format == "tokens" and not self.template:
+            return template_text(self.tokenizer, required=False)
+        return template_text(self.tokenizer, self.template)
+
+    def rules(self, format_name):
+        return Rules(
+            format_name, self.columns, self.train_on, self.multi_turn, self.end_of_turn_weight
+        )
 
     def rejected_path(self):
         return Path(self.rejected or f"{self.out}.rejected.jsonl")
@@ -130,19 +151,18 @@ def _results(encoder, chunks, workers):
             yield chunk, future.result()
 
 
-def run(job, identity=None, format_name=None):
+def run(job, identity=None, format_name=None, say=print):
     """Tokenises and publishes; returns the counts, and as "left_out" in how many rows the
     template left out part of an answer, and the place of the first. UserError, and nothing
     published, when more than the allowed share of the rows is rejected. Of `identity` and
-    `format_name`, what is known already is not found out again."""
+    `format_name`, what is known already is not found out again. `say` gets remarks for the user."""
     identity = identity or job.identity()
     format_name = format_name or format_of(job)
-    encoder = RowEncoder(
-        job.tokenizer, template_text(job.tokenizer, job.template), format_name, job.columns
-    )
-    encoder.probe()
+    encoder = RowEncoder(job.tokenizer, job.template_text(), job.rules(format_name))
+    for remark in encoder.probe():
+        say(remark)
     workers = job.workers or os.cpu_count() or 1
-    reasons, faults, rows = Counter(), [], 0
+    reasons, faults, rows, split = Counter(), [], 0, 0
     shortened = {"rows": 0, "first": None}
     file_number = {path: number for number, path in enumerate(job.inputs)}
     with Writer(job.out) as writer:
@@ -156,6 +176,7 @@ def run(job, identity=None, format_name=None):
                         faults.append((str(path), number, message))
                     for example in result.examples:
                         writer.add(example, file_number[path], number)
+                    split += result.split
                     if result.left_out:
                         shortened["rows"] += 1
                         shortened["first"] = shortened["first"] or f"{path}:{number}"
@@ -165,6 +186,7 @@ def run(job, identity=None, format_name=None):
             "rows": rows,
             "examples": len(writer.prompt_lengths),
             "rejected": dict(sorted(reasons.items())),
+            "split": split,
             "truncated": 0,
             "tokens": writer.offsets[-1],
             "trainable_tokens": writer.trainable,

@@ -54,8 +54,9 @@ def _read_text(path):
         raise UserError(f"{path}: is not UTF-8 text ({error}).") from error
 
 
-def template_text(folder, template_file=None):
-    """The chat template: of the file, else of the folder; an error that says what to do if none."""
+def template_text(folder, template_file=None, required=True):
+    """The chat template: of the file, else of the folder. Without one, an error that says what to
+    do, or "" where it is not required."""
     if template_file:
         if not Path(template_file).is_file():
             raise UserError(f"{template_file}: no such template file.")
@@ -74,6 +75,8 @@ def template_text(folder, template_file=None):
         named = {entry.get("name"): entry.get("template") for entry in template}
         template = named.get("default")
     if not isinstance(template, str) or not template:
+        if not required:
+            return ""
         raise UserError(
             f"{folder}: the tokenizer has no chat template ({TEMPLATE_FILE}, or chat_template in "
             f"tokenizer_config.json). Give one with --template FILE (in a run's configuration: "

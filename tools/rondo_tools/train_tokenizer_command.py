@@ -1,4 +1,4 @@
-"""tools/train_tokenizer: JSONL -> a Hugging Face tokenizer folder with a ChatML-like template.
+"""tools/train_tokenizer: JSONL -> a Hugging Face tokenizer folder with a ChatML template.
 
 A byte-level BPE: every text can be encoded, there is no unknown token. The same input gives the
 same folder to the byte.
@@ -17,22 +17,7 @@ _BYTES = 256
 _PIECES = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\r?\n|\s+?(?=\r?\n|\S)|\s+"
 _DIGITS = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\r?\n|\s"
 
-TEMPLATE = """\
-{%- for message in messages -%}
-  {{- '<|im_start|>' + message['role'] + '\\n' -}}
-  {%- if message['role'] == 'assistant' -%}
-    {%- generation -%}
-      {{- message['content'] + '<|im_end|>' -}}
-    {%- endgeneration -%}
-  {%- else -%}
-    {{- message['content'] + '<|im_end|>' -}}
-  {%- endif -%}
-  {{- '\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-  {{- '<|im_start|>assistant\\n' -}}
-{%- endif -%}
-"""
+TEMPLATE = Path(__file__).with_name("templates") / "chatml.jinja"
 
 
 def _texts(value):
@@ -100,7 +85,7 @@ def write(tokenizer, folder):
         "special_tokens_map.json": json.dumps(
             {**named, "additional_special_tokens": ["<|im_start|>"]}, indent=2
         ),
-        "chat_template.jinja": TEMPLATE,
+        "chat_template.jinja": TEMPLATE.read_text(encoding="utf-8"),
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -110,7 +95,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(
         prog="train_tokenizer",
         description="Trains a byte-level BPE tokenizer on all texts of JSONL files and writes a "
-        "Hugging Face tokenizer folder with a ChatML-like chat template.",
+        "Hugging Face tokenizer folder with a ChatML chat template.",
     )
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files or globs")
     parser.add_argument("--out", required=True, metavar="FOLDER")
