@@ -150,7 +150,6 @@ class TokenizeFaults(ToolTest):
             (b"\nquestion,answer\na,b\n", "rows.txt:2: not JSON"),
             (b"1,2\n", "rows.txt:1: not JSON"),
             (b"12\n", "rows.txt:1: not an object: the row is int"),
-            (b"PAR1\x15\x04\x15\n\x00", "rows.txt:1: not JSON"),
             ('{"prompt": "\u00e9"}\n'.encode("latin-1"), "rows.txt:1: not UTF-8"),
             (b"Some text.\nMore of it.\n", "rows.txt:1: not JSON"),
             (json.dumps(row, indent=1).encode(), "rows.txt:1: not JSON"),

@@ -35,12 +35,22 @@ def _answers(messages):
 
 
 def leaves_out(messages, text, spans):
-    """True where what is trained holds less than the answers, such as without the thoughts of an
-    earlier turn. Space around an answer does not count."""
-    trained = "".join(text[span.begin : span.end] for span in spans)
-    wanted = [messages[number] for number in _answers(messages)]
-    texts = [m["content"] for m in wanted] + [m.get("reasoning_content") or "" for m in wanted]
-    return any(text.strip() not in trained for text in texts)
+    """True where what is trained of the assistant's `messages` holds less than they say, such as
+    without the thoughts of an earlier turn. Space around a text does not count."""
+    trained = []
+    for span in spans:
+        if trained and span.begin == last.end:  # its end-of-turn token, of another weight
+            trained[-1] += text[span.begin : span.end]
+        else:
+            trained.append(text[span.begin : span.end])
+        last = span
+    if len(trained) != len(messages):  # marks may cut an answer into pieces
+        trained = ["".join(trained)] * len(messages)
+    return any(
+        said.strip() not in held
+        for message, held in zip(messages, trained, strict=True)
+        for said in (message["content"], message.get("reasoning_content") or "")
+    )
 
 
 class ChatTemplate:

@@ -18,7 +18,7 @@ def read_numbered(path):
     objects = []
     for _, number, row in sources.all_rows(sources.expand([path])):
         try:
-            value = json.loads(row)
+            value = sources.value_of(row)
         except ValueError as error:
             raise UserError(f"{path}:{number}: is not JSON: {error}.") from error
         if not isinstance(value, dict):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rondo_tools import probe, token_rows
+from rondo_tools import probe, sources, token_rows
 from rondo_tools.chat_template import ChatTemplate, leaves_out
 from rondo_tools.conversation import checked
 from rondo_tools.formats import tags_of, to_messages
@@ -173,10 +173,8 @@ class RowEncoder:
 
 def parse(row):
     """The JSON value of a row; RowFault if it is none."""
-    if not isinstance(row, bytes):
-        return row
     try:
-        return json.loads(row.decode("utf-8"))
+        return sources.value_of(row)
     except UnicodeDecodeError as error:
         raise RowFault("not UTF-8", str(error)) from error
     except (ValueError, RecursionError) as error:

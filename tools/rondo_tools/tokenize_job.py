@@ -194,6 +194,11 @@ def run(job, identity=None, format_name=None, say=print):
         _report_faults(job, faults, rows)
         if not counts["examples"]:
             raise UserError(f"{job.inputs[0]}: no example; nothing was written to {job.out}.")
+        if json.dumps(sources.describe(job.inputs)) != identity["source_files"]:
+            raise UserError(
+                f"{', '.join(map(str, job.inputs))}: changed while being read; nothing was written "
+                f"to {job.out}. Start again when the files are complete."
+            )
         writer.publish({**identity, **encoder.attributes(), "counts": json.dumps(counts)})
     return {**counts, "left_out": shortened}
 

@@ -35,7 +35,7 @@ def _texts(value):
 def _corpus(paths):
     for path, number, row in sources.all_rows(paths):
         try:
-            yield from _texts(json.loads(row))
+            yield from _texts(sources.value_of(row))
         except ValueError as error:
             raise UserError(f"{path}:{number}: is not JSON: {error}.") from error
 
