@@ -37,13 +37,13 @@ def _answers(messages):
 def leaves_out(messages, text, spans):
     """True where what is trained of the assistant's `messages` holds less than they say, such as
     without the thoughts of an earlier turn. Space around a text does not count."""
-    trained = []
+    trained, end = [], -1
     for span in spans:
-        if trained and span.begin == last.end:  # its end-of-turn token, of another weight
+        if span.begin == end:  # its end-of-turn token, of another weight
             trained[-1] += text[span.begin : span.end]
         else:
             trained.append(text[span.begin : span.end])
-        last = span
+        end = span.end
     if len(trained) != len(messages):  # marks may cut an answer into pieces
         trained = ["".join(trained)] * len(messages)
     return any(
