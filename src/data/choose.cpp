@@ -119,22 +119,34 @@ Documents shuffled(const Documents& documents, uint64_t seed) {
 
 }  // namespace
 
-Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
-                           std::span<const int32_t> trained, PackReport& report) {
-  Documents documents;
+std::vector<Examples> usable_examples(const PackRequest& request, const PackInputs& inputs,
+                                      std::span<const int32_t> trained, PackReport& report) {
+  std::vector<Examples> usable;
   for (size_t s = 0; s < request.sources.size(); ++s) {
     const PackSource& source = request.sources[s];
     SourceAccount account{.name = source.name};
-    Examples examples = part_of_split(request, source, inputs.sources()[s]);
+    const Examples examples = part_of_split(request, source, inputs.sources()[s]);
     account.examples = static_cast<int64_t>(examples.size());
-    examples = keep_usable(request, source, inputs, trained, examples, account);
-    if (source.max_examples > 0 && source.max_examples < static_cast<int64_t>(examples.size())) {
-      examples =
-          choose(examples, source.max_examples, request.split_seed, "limit of " + source.name);
+    usable.push_back(keep_usable(request, source, inputs, trained, examples, account));
+    report.sources.push_back(account);
+  }
+  return usable;
+}
+
+Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
+                           std::span<const int32_t> trained, std::vector<Examples> examples,
+                           PackReport& report) {
+  Documents documents;
+  for (size_t s = 0; s < request.sources.size(); ++s) {
+    const PackSource& source = request.sources[s];
+    SourceAccount& account = report.sources[s];
+    Examples& chosen = examples[s];
+    if (source.max_examples > 0 && source.max_examples < static_cast<int64_t>(chosen.size())) {
+      chosen = choose(chosen, source.max_examples, request.split_seed, "limit of " + source.name);
     }
-    const auto distinct = static_cast<int64_t>(examples.size());
-    examples = repeat(request, source, examples);
-    for (const int64_t example : examples) {
+    const auto distinct = static_cast<int64_t>(chosen.size());
+    chosen = repeat(request, source, chosen);
+    for (const int64_t example : chosen) {
       const int64_t length = std::min(inputs.length(example), request.seq_len);
       documents.example.push_back(example);
       documents.length.push_back(static_cast<int32_t>(length));
@@ -142,9 +154,8 @@ Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
       account.tokens += length;
       account.trained_tokens += trained[static_cast<size_t>(example)];
     }
-    account.documents = static_cast<int64_t>(examples.size());
+    account.documents = static_cast<int64_t>(chosen.size());
     account.repeats = std::max<int64_t>(0, account.documents - distinct);
-    report.sources.push_back(account);
   }
   return shuffled(documents, request.seed);
 }

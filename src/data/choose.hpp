@@ -1,8 +1,8 @@
 // From all examples to the documents that are packed: pure functions, the same on every rank.
 //
 // Stages per source, each from a list of examples to a list of examples: the part of the held-out
-// split; what can be used (length, trained tokens); the seeded limit; the passes. What removes
-// examples for their content belongs after the second stage, what mixes sources replaces the last.
+// split and what of it can be used (length, trained tokens); cleaning (clean.hpp), which is not
+// here; the seeded limit and the passes.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +25,17 @@ struct Documents {
   int64_t size() const { return static_cast<int64_t>(example.size()); }
 };
 
-// `trained`: trained tokens of every example of `inputs`, when cut to seq_len. Adds one account per
-// source to `report`. UserError: a split larger than its source, too many over-long examples, a
-// source of which no trained token is left.
+// By source: the examples that can be packed, ascending. `trained`: trained tokens of every example
+// of `inputs`, when cut to seq_len. Adds one account per source to `report`. UserError: a split
+// larger than its source, too many over-long examples, a source of which no trained token is left.
+std::vector<std::vector<int64_t>> usable_examples(const PackRequest& request,
+                                                  const PackInputs& inputs,
+                                                  std::span<const int32_t> trained,
+                                                  PackReport& report);
+
+// The documents made of what is left of them, counted in the accounts of `report`.
 Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
-                           std::span<const int32_t> trained, PackReport& report);
+                           std::span<const int32_t> trained,
+                           std::vector<std::vector<int64_t>> examples, PackReport& report);
 
 }  // namespace rondo::data

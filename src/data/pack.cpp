@@ -15,6 +15,7 @@
 #include "base/hash.hpp"
 #include "base/slice.hpp"
 #include "data/choose.hpp"
+#include "data/clean.hpp"
 #include "data/pack_inputs.hpp"
 #include "data/pack_plan.hpp"
 #include "data/packed_format.hpp"
@@ -183,6 +184,28 @@ json describe_inputs(const PackRequest& request, const PackInputs& inputs,
   return list;
 }
 
+// Collective over all ranks. Leaves out of `examples` what cleaning removes; the report's text on
+// rank 0, "" without cleaning. UserError when a gate fails; the report then lies beside the folder.
+std::string clean_examples(const PackRequest& request, const PackInputs& inputs,
+                           std::vector<std::vector<int64_t>>& examples, PackReport& report,
+                           comm::Control& control, comm::Group& group, base::Console& console) {
+  if (!request.clean.any()) return {};
+  console.line("cleaning the examples of {}", request.out_folder);
+  Cleaned cleaned = clean(inputs, examples, request.clean, report.sources, control, group);
+  examples = std::move(cleaned.kept);
+  std::string text;
+  control.on_first([&] {
+    text = cleaned.report.dump(1, ' ', true, json::error_handler_t::replace) + "\n";
+    if (cleaned.refusal.empty()) return;
+    const std::string path = request.out_folder + ".refused-clean.json";
+    fs::create_directories(fs::path(path).parent_path());
+    base::write_text_durably(path, text);
+    base::fail_user("{} What was found: {}", cleaned.refusal, path);
+  });
+  report.clean_hash = control.broadcast_text(control.is_first() ? base::hash_hex(text) : "");
+  return text;
+}
+
 }  // namespace
 
 PackReport pack(const PackRequest& request, comm::Control& control, comm::Group& group,
@@ -206,8 +229,13 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
       });
   const std::vector<int32_t> trained = count_trained(inputs, request.seq_len, control, group);
   PackReport report;
+  std::vector<std::vector<int64_t>> examples;
+  control.agree([&] { examples = usable_examples(request, inputs, trained, report); });
+  const std::string findings =
+      clean_examples(request, inputs, examples, report, control, group, console);
   Documents documents;
-  control.agree([&] { documents = choose_documents(request, inputs, trained, report); });
+  control.agree(
+      [&] { documents = choose_documents(request, inputs, trained, std::move(examples), report); });
   const std::vector<json> figures = figures_of_sources(inputs, documents, control);
   for (size_t s = 0; s < figures.size(); ++s) report.sources[s].figures = figures[s];
   const PackPlan plan =
@@ -252,6 +280,9 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
 
   // The plan last, then the folder's name.
   control.on_first([&] {
+    if (!findings.empty()) base::write_text_durably(folder + "/" + kCleanFile, findings);
+    std::error_code none;
+    fs::remove(request.out_folder + ".refused-clean.json", none);
     const json file = {{"format", kPackedFormat},
                        {"version", kPackedVersion},
                        {"plan_hash", report.plan_hash},

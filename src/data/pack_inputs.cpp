@@ -1,7 +1,9 @@
 #include "data/pack_inputs.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 
@@ -83,6 +85,51 @@ std::vector<std::string> PackInputs::tags(int64_t example) const {
   std::vector<std::string> names;
   for (const uint16_t tag : file.tags(at.example)) names.push_back(file.tag_names()[tag]);
   return names;
+}
+
+std::string PackInputs::read_content(int64_t example) const {
+  const auto size = static_cast<size_t>(length(example));
+  std::vector<int32_t> tokens(size);
+  std::vector<uint8_t> codes(size);
+  read(example, tokens, codes);
+  std::string content(size * (sizeof(int32_t) + 1), '\0');
+  std::memcpy(content.data(), tokens.data(), size * sizeof(int32_t));
+  std::memcpy(content.data() + size * sizeof(int32_t), codes.data(), size);
+  return content;
+}
+
+std::vector<Origin> PackInputs::origins(std::span<const int64_t> examples,
+                                        std::vector<std::string>& paths) const {
+  std::vector<Origin> origins;
+  origins.reserve(examples.size());
+  std::vector<Origin> of_file;
+  std::vector<size_t> number;  // by file in source_files: in `paths`
+  size_t held = files_.size();
+  for (const int64_t example : examples) {
+    const Place at = place(example);
+    if (at.file != held) {
+      held = at.file;
+      of_file = files_[held].origins();
+      number.clear();
+      const auto sources = nlohmann::json::parse(files_[held].info().source_files, nullptr, false);
+      for (const auto& source : sources.is_array() ? sources : nlohmann::json::array()) {
+        const auto path = source.value("path", std::string());
+        const auto known = std::ranges::find(paths, path);
+        number.push_back(static_cast<size_t>(known - paths.begin()));
+        if (known == paths.end()) paths.push_back(path);
+      }
+    }
+    Origin origin = of_file[static_cast<size_t>(at.example)];
+    // A file that does not say what it was made from stands for itself.
+    if (origin.file >= number.size()) {
+      const auto known = std::ranges::find(paths, files_[held].path());
+      number.resize(origin.file + size_t{1}, static_cast<size_t>(known - paths.begin()));
+      if (known == paths.end()) paths.push_back(files_[held].path());
+    }
+    origin.file = static_cast<uint16_t>(number[origin.file]);
+    origins.push_back(origin);
+  }
+  return origins;
 }
 
 std::vector<int32_t> PackInputs::count_trained(base::Slice examples, int64_t most_tokens) const {

@@ -31,6 +31,12 @@ class PackInputs {
   // Words of its turns, as TokenizedFile::read_words.
   std::string read_words(int64_t example) const;
   std::vector<std::string> tags(int64_t example) const;
+  // Its tokens and weight codes as bytes: equal for two examples that train the same.
+  std::string read_content(int64_t example) const;
+  // Where each of these examples, ascending, comes from: a number for the file of texts, the same
+  // for equal paths, and the row in it.
+  std::vector<Origin> origins(std::span<const int64_t> examples,
+                              std::vector<std::string>& paths) const;
   uint64_t example_id(int64_t example) const { return example_ids_[static_cast<size_t>(example)]; }
   const std::string& tokenizer_hash() const { return files_[0].info().tokenizer_hash; }
   // Every weight of any file once; 0 first, and at no other place.

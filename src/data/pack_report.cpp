@@ -30,6 +30,9 @@ nlohmann::json PackReport::to_json() const {
                     {"over_long", source.over_long},
                     {"fully_masked", source.fully_masked},
                     {"cut", source.cut},
+                    {"exact_duplicates", source.exact_duplicates},
+                    {"near_duplicates", source.near_duplicates},
+                    {"contaminated", source.contaminated},
                     {"documents", source.documents},
                     {"repeats", source.repeats},
                     {"tokens", source.tokens},
@@ -39,7 +42,8 @@ nlohmann::json PackReport::to_json() const {
   }
   return {{"sources", list},          {"packs", packs},       {"seq_len", seq_len},
           {"documents", documents()}, {"tokens", tokens()},   {"trained_tokens", trained_tokens()},
-          {"weight", weight()},       {"padding", padding()}, {"fill", fill()}};
+          {"weight", weight()},       {"padding", padding()}, {"fill", fill()},
+          {"clean_hash", clean_hash}};
 }
 
 void PackReport::print(base::Console& console) const {
@@ -52,6 +56,11 @@ void PackReport::print(base::Console& console) const {
     console.line("{:<{}}  {:>10} {:>10} {:>9} {:>9} {:>12} {:>9} {:>14} {:>14}", source.name, width,
                  source.examples, source.documents, source.repeats, source.over_long,
                  source.fully_masked, source.cut, source.tokens, source.trained_tokens);
+  }
+  for (const SourceAccount& source : sources) {
+    if (source.exact_duplicates + source.near_duplicates + source.contaminated == 0) continue;
+    console.line("cleaning {}: {} exact duplicates, {} near-duplicates, {} contaminated",
+                 source.name, source.exact_duplicates, source.near_duplicates, source.contaminated);
   }
   console.line("{} packs of {} tokens, {:.3f} % filled ({} tokens of padding), plan {}", packs,
                seq_len, 100 * fill(), padding(), plan_hash.substr(0, 12));

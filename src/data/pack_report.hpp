@@ -12,10 +12,14 @@ namespace rondo::data {
 
 struct SourceAccount {
   std::string name;
-  int64_t examples = 0;        // of the part that was asked for
-  int64_t over_long = 0;       // dropped: more tokens than a pack
-  int64_t fully_masked = 0;    // dropped: no trained token
-  int64_t cut = 0;             // of those that could be used: longer than a pack, head kept
+  int64_t examples = 0;      // of the part that was asked for
+  int64_t over_long = 0;     // dropped: more tokens than a pack
+  int64_t fully_masked = 0;  // dropped: no trained token
+  int64_t cut = 0;           // of those that could be used: longer than a pack, head kept
+  // Found by cleaning; left out where that was asked for (clean.hpp).
+  int64_t exact_duplicates = 0;
+  int64_t near_duplicates = 0;
+  int64_t contaminated = 0;
   int64_t documents = 0;       // packed, repeats included
   int64_t repeats = 0;         // documents beyond the first of each example
   int64_t tokens = 0;          // of the documents
@@ -29,6 +33,7 @@ struct PackReport {
   int64_t packs = 0;
   int64_t seq_len = 0;
   std::string plan_hash;
+  std::string clean_hash;  // of the report on cleaning; "" without one
 
   int64_t documents() const;
   int64_t tokens() const;

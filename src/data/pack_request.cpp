@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "data/evaluation_words.hpp"
 #include "data/packed_format.hpp"
 #include "data/tokenized.hpp"
 
@@ -13,6 +14,34 @@ namespace rondo::data {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+namespace {
+
+json identity_of(const CleanSettings& clean) {
+  json sets = json::array();
+  if (clean.contamination != CleanAction::kOff) {
+    for (const EvaluationSet& set : clean.evaluation_sets) {
+      json files = json::array();
+      for (const std::string& path : set.files) files.push_back(identity_of_instances(path));
+      sets.push_back({set.name, files});
+    }
+  }
+  return {static_cast<int>(clean.exact),
+          static_cast<int>(clean.near),
+          static_cast<int>(clean.contamination),
+          clean.jaccard,
+          clean.shingle_words,
+          clean.bands,
+          clean.band_rows,
+          clean.keep_longest,
+          clean.ngram,
+          clean.share,
+          clean.max_hit,
+          clean.max_removed,
+          sets};
+}
+
+}  // namespace
 
 std::string request_hash(const PackRequest& request) {
   json sources = json::array();
@@ -26,10 +55,17 @@ std::string request_hash(const PackRequest& request) {
     sources.push_back({source.name, files, source.passes, source.heldout_split, source.take_heldout,
                        source.max_examples});
   }
-  const json all = {kPackedFormat,       kPackedVersion,        sources,
-                    request.seq_len,     request.max_documents, request.seed,
-                    request.split_seed,  request.vocab,         static_cast<int>(request.over_long),
-                    request.max_rejected};
+  const json all = {kPackedFormat,
+                    kPackedVersion,
+                    sources,
+                    request.seq_len,
+                    request.max_documents,
+                    request.seed,
+                    request.split_seed,
+                    request.vocab,
+                    static_cast<int>(request.over_long),
+                    request.max_rejected,
+                    identity_of(request.clean)};
   return base::hash_hex(all.dump(-1, ' ', true, json::error_handler_t::replace));
 }
 

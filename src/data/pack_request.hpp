@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/clean_settings.hpp"
+
 namespace rondo::data {
 
 // What is done with an example of more than seq_len tokens.
@@ -37,6 +39,7 @@ struct PackRequest {
   std::string out_folder;
   OverLong over_long = OverLong::kDrop;
   double max_rejected = 0.01;
+  CleanSettings clean;
 };
 
 // Hash of the settings and of what the input files say of themselves (attributes and sizes); not

@@ -12,6 +12,7 @@ namespace rondo::data {
 inline constexpr const char* kPackedFormat = "rondo.packed";
 inline constexpr int64_t kPackedVersion = 1;
 inline constexpr const char* kPlanFile = "plan.json";
+inline constexpr const char* kCleanFile = "clean.json";
 
 std::string shard_name(int64_t shard);
 // Packs of a full shard: about 64 MiB of tokens and codes, whatever the number of ranks.

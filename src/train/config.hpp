@@ -89,6 +89,29 @@ struct PackSection {
   std::string over_long = "drop";
   double max_rejected = 0.01;
 };
+struct ContaminationSection {
+  std::string action = "remove";
+  int64_t ngram = 8;
+  double share = 0.5;
+  double max_hit = 0.02;
+};
+struct EvaluationSetSection {
+  std::string place;
+  Paths files;
+  Paths text;  // names of columns; read by tools/prepare
+};
+struct CleanSection {
+  std::string exact = "remove";
+  std::string near = "remove";
+  double jaccard = 0.7;
+  int64_t shingle_words = 5;
+  int64_t bands = 26;
+  int64_t band_rows = 8;
+  std::string keep = "longest";
+  double max_removed = 0.5;
+  ContaminationSection contamination;
+  base::Named<EvaluationSetSection> evaluation_sets;
+};
 struct LossSection {
   std::string average = "tokens";
 };
@@ -167,6 +190,7 @@ struct Config {
   ParallelSection parallel;
   BatchSection batch;
   PackSection pack;
+  CleanSection clean;
   LossSection loss;
   OptimizerSection optimizer;
   ScheduleSection schedule;

@@ -126,6 +126,75 @@ void describe(V& v, PackSection& c) {
 }
 
 template <class V>
+void describe(V& v, ContaminationSection& c) {
+  v("action", c.action,
+    {.meaning = "What happens to training examples that hold a question of an evaluation set: not "
+                "looked for, reported, or removed.",
+     .choices = {"off", "report", "remove"}});
+  v("ngram", c.ngram,
+    {.meaning = "Words of a match; an evaluation's question of fewer words is compared whole.",
+     .minimum = 1,
+     .maximum = 64});
+  v("share", c.share,
+    {.meaning = "A training example hits a question when its matches cover more than this share of "
+                "the question's words.",
+     .minimum = 0,
+     .maximum = 1});
+  v("max_hit", c.max_hit,
+    {.meaning = "The run is refused when the examples of one source hit more than this share of an "
+                "evaluation set; 1: never.",
+     .minimum = 0,
+     .maximum = 1});
+}
+
+template <class V>
+void describe(V& v, EvaluationSetSection& c) {
+  v("files", c.files,
+    {.meaning = "JSONL, JSON or Parquet (globs allowed), or tokenised `.h5` files.",
+     .required = true});
+  v("text", c.text,
+    {.meaning = "Column that holds the question, or a list of columns; default: recognised "
+                "(messages, conversations, turns, prompt, question, instruction)."});
+}
+
+template <class V>
+void describe(V& v, CleanSection& c) {
+  const auto action = [](const char* meaning) {
+    return base::Field{.meaning = meaning, .choices = {"off", "report", "remove"}};
+  };
+  v("exact", c.exact, action("Examples of the same tokens and weights as one before."));
+  v("near", c.near,
+    action("Examples whose users' and assistants' words are nearly those of another, by MinHash, "
+           "verified on the words."));
+  v("jaccard", c.jaccard,
+    {.meaning = "Least similarity of near-duplicates: common shingles over all shingles.",
+     .minimum = 0,
+     .maximum = 1,
+     .above_minimum = true});
+  v("shingle_words", c.shingle_words,
+    {.meaning = "Words of a shingle.", .minimum = 1, .maximum = 64});
+  v("bands", c.bands,
+    {.meaning = "Bands of MinHash: a pair of similarity s is found with the probability "
+                "1 - (1 - s^band_rows)^bands.",
+     .minimum = 1,
+     .maximum = 1024});
+  v("band_rows", c.band_rows, {.meaning = "Hashes of a band.", .minimum = 1, .maximum = 64});
+  v("keep", c.keep,
+    {.meaning = "Which one of a group of near-duplicates stays: the one of most tokens, or the "
+                "first.",
+     .choices = {"longest", "first"}});
+  v("max_removed", c.max_removed,
+    {.meaning = "The run is refused when more than this share of a source's examples would be "
+                "removed as duplicates.",
+     .minimum = 0,
+     .maximum = 1});
+  v("contamination", c.contamination,
+    {.meaning = "Questions of evaluation sets in training examples (the rule of Tulu 3)."});
+  v("evaluation_sets", c.evaluation_sets,
+    {.meaning = "Named sets whose questions must not be trained on."});
+}
+
+template <class V>
 void describe(V& v, LossSection& c) {
   v("average", c.average,
     {.meaning = "`tokens`: every trainable token of the global batch weighs by its weight. "
@@ -320,6 +389,7 @@ void describe(V& v, Config& c) {
   v("parallel", c.parallel, {.meaning = "How the ranks divide the work."});
   v("batch", c.batch, {.meaning = "The global batch."});
   v("pack", c.pack, {.meaning = "How examples become packs."});
+  v("clean", c.clean, {.meaning = "What is left out of the rounds' examples for its content."});
   v("loss", c.loss, {.meaning = "The loss."});
   v("optimizer", c.optimizer, {.meaning = "AdamW."});
   v("schedule", c.schedule, {.meaning = "The learning rate over a round."});

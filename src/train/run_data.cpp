@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "data/evaluation_words.hpp"
 #include "data/pack.hpp"
 #include "data/packed_format.hpp"
 #include "data/tokenized.hpp"
@@ -48,14 +49,12 @@ std::string settings_hash(const SourceSection& source) {
   return base::hash_hex(settings.dump(-1, ' ', true));
 }
 
-// What has changed since a file was tokenised: its text, or how it is to be tokenised. "" if
-// nothing.
-std::string what_changed(const Config& config, const SourceSection& source,
-                         const std::string& tokenised) {
-  const data::TokenizedInfo info = data::read_tokenized_info(tokenised);
-  const auto files = nlohmann::json::parse(info.source_files, nullptr, false);
+// The first of `source_files` (docs/formats/tokenized.md) of `made` that is not what it was; "" if
+// none.
+std::string changed_text(const std::string& made, const std::string& source_files) {
+  const auto files = nlohmann::json::parse(source_files, nullptr, false);
   if (!files.is_array()) {
-    base::fail_user("{}: the attribute source_files is not a JSON list.", tokenised);
+    base::fail_user("{}: the attribute source_files is not a JSON list.", made);
   }
   for (const auto& file : files) {
     const auto path = file.value("path", std::string());
@@ -65,6 +64,16 @@ std::string what_changed(const Config& config, const SourceSection& source,
                       base::hash_file(path) == file.value("xxh3", std::string());
     if (!same) return path;
   }
+  return {};
+}
+
+// What has changed since a file was tokenised: its text, or how it is to be tokenised. "" if
+// nothing.
+std::string what_changed(const Config& config, const SourceSection& source,
+                         const std::string& tokenised) {
+  const data::TokenizedInfo info = data::read_tokenized_info(tokenised);
+  const std::string changed = changed_text(tokenised, info.source_files);
+  if (!changed.empty()) return changed;
   const std::string tokenizer = config.tokenizer_folder();
   if (info.tokenizer_hash != tokenizer_hash(tokenizer)) return "tokenizer " + tokenizer;
   const std::string chat_template = source.chat_template ? base::read_text(*source.chat_template)
@@ -127,6 +136,57 @@ data::PackRequest common_request(const Config& config, int64_t vocab, int64_t se
   request.over_long = over_long_of(config.pack.over_long);
   request.max_rejected = config.pack.max_rejected;
   return request;
+}
+
+data::CleanAction action_of(const std::string& name) {
+  if (name == "off") return data::CleanAction::kOff;
+  return name == "report" ? data::CleanAction::kReport : data::CleanAction::kRemove;
+}
+
+// Where tools/prepare puts the words of an evaluation set.
+std::string evaluation_path(const Config& config, const std::string& name) {
+  return fmt::format("{}/cache/{}/{}.evaluation.h5", config.run.dir, config.run.name, name);
+}
+
+data::EvaluationSet evaluation_set(const Config& config, const std::string& name,
+                                   const EvaluationSetSection& given) {
+  if (std::ranges::all_of(given.files.paths, is_tokenised)) {
+    data::EvaluationSet set{.name = name, .files = {}};
+    for (const auto& pattern : given.files.paths) {
+      for (auto& path : matching(pattern)) set.files.push_back(std::move(path));
+    }
+    return set;
+  }
+  const std::string cached = evaluation_path(config, name);
+  if (!std::filesystem::exists(cached)) {
+    base::fail_user(
+        "clean.evaluation_sets.{}: its words are not prepared yet ({} is missing). Start with "
+        "launch/run, or run tools/prepare CONFIG first.",
+        name, cached);
+  }
+  return {.name = name, .files = {cached}};
+}
+
+data::CleanSettings clean_settings(const Config& config) {
+  const CleanSection& given = config.clean;
+  data::CleanSettings clean;
+  clean.exact = action_of(given.exact);
+  clean.near = action_of(given.near);
+  clean.contamination = action_of(given.contamination.action);
+  clean.jaccard = given.jaccard;
+  clean.shingle_words = static_cast<int>(given.shingle_words);
+  clean.bands = static_cast<int>(given.bands);
+  clean.band_rows = static_cast<int>(given.band_rows);
+  clean.keep_longest = given.keep == "longest";
+  clean.ngram = static_cast<int>(given.contamination.ngram);
+  clean.share = given.contamination.share;
+  clean.max_hit = given.contamination.max_hit;
+  clean.max_removed = given.max_removed;
+  for (const auto& [name, set] : given.evaluation_sets) {
+    clean.evaluation_sets.push_back(evaluation_set(config, name, set));
+  }
+  if (clean.evaluation_sets.empty()) clean.contamination = data::CleanAction::kOff;
+  return clean;
 }
 
 template <class T>
@@ -217,6 +277,7 @@ data::Average average_of(const Config& config) {
 RunData plan_data(const Config& config, int64_t vocab) {
   check_tokenizer(config);
   RunData data;
+  const data::CleanSettings clean = clean_settings(config);
   int64_t longest = config.batch.seq_len;
   for (const auto& round : config.rounds) longest = std::max(longest, round.batch.value.seq_len);
   for (size_t i = 0; i < config.rounds.size(); ++i) {
@@ -224,6 +285,7 @@ RunData plan_data(const Config& config, int64_t vocab) {
     auto request = common_request(config, vocab, round.batch.value.seq_len);
     request.seed = static_cast<uint64_t>(config.run.seed) + i;
     request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
+    request.clean = clean;
     for (const auto& [name, passes] : round.data) {
       const SourceSection& source = config.source(name);
       request.sources.push_back({.name = name,
@@ -258,6 +320,16 @@ void check_fresh(const Config& config, const RunData& data) {
   for (const auto* request : data.all()) {
     for (const auto& source : request->sources)
       used.insert(source.files.begin(), source.files.end());
+  }
+  for (const auto& [name, set] : config.clean.evaluation_sets) {
+    if (std::ranges::all_of(set.files.paths, is_tokenised)) continue;
+    const std::string cached = evaluation_path(config, name);
+    const std::string changed = changed_text(cached, data::source_files_of_instances(cached));
+    if (changed.empty()) continue;
+    base::fail_user(
+        "clean.evaluation_sets.{}: {} has changed or gone since its words were put into {}. Start "
+        "with launch/run (or run tools/prepare CONFIG), which does it again.",
+        name, changed, cached);
   }
   for (const auto& [name, source] : config.sources) {
     for (const char* part : {"train", "heldout"}) {

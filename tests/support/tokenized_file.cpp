@@ -70,7 +70,7 @@ void write_tokenized(const std::string& path, const TokenizedContent& content) {
   file.write_all("words", words);
   file.write_all("word_offsets", word_offsets);
   file.write_all("file", std::vector<uint16_t>(rows.size(), 0));
-  file.write_all("row", rows);
+  file.write_all("row", content.rows.empty() ? rows : content.rows);
   file.write_all("tag_offsets", std::vector<int64_t>(rows.size() + 1, 0));
   file.write_all("tags", std::vector<uint16_t>());
   file.close();

@@ -22,6 +22,7 @@ struct TokenizedContent {
   std::string tokenizer_hash = std::string(32, 'a');
   std::string template_hash = std::string(32, 'b');
   std::string settings_hash = std::string(32, 'c');
+  std::vector<int64_t> rows{};  // by example: where it comes from; empty: 1, 2, ...
 };
 
 void write_tokenized(const std::string& path, const TokenizedContent& content);

@@ -38,6 +38,7 @@ run: {{name: oracle, dir: {dir}, seed: 3}}
 model: {{from: {model}}}
 batch: {{seq_len: 24, packs: 24, micro_packs: {micro_packs}}}
 loss: {{average: {average}}}
+clean: {{exact: off, near: off}}
 optimizer: {{lr: 3.0e-3, betas: [0.9, 0.95], eps: 1.0e-6, weight_decay: 0.1, clip: 0.7}}
 schedule: {{kind: cosine, warmup: 2, final: 0.1}}
 export: {{rounds: false}}

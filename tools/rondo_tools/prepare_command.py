@@ -4,7 +4,8 @@ import argparse
 import os
 
 from rondo_tools import run_config
-from rondo_tools.run_sources import needs
+from rondo_tools.evaluation_set import prepare
+from rondo_tools.run_sources import evaluation_sets, needs
 from rondo_tools.tokenize_command import describe, positive
 from rondo_tools.tokenize_job import counts_of, format_of, is_fresh, run
 
@@ -29,6 +30,11 @@ def main(arguments):
         identity = need.job.identity()
         fresh = is_fresh(need.job, identity)
         plan.append((need, identity, None if fresh else format_of(need.job)))
+    for words in evaluation_sets(config, options.config):
+        if words.is_fresh():
+            print(f"{words.name}.evaluation: fresh", flush=True)
+        else:
+            print(f"{words.name}.evaluation: words of {prepare(words)} questions", flush=True)
     for need, identity, format_name in plan:
         if format_name is None:
             print(f"{need.label}: fresh, {describe(counts_of(need.job.out))}", flush=True)

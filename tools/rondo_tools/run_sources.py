@@ -12,6 +12,7 @@ from pathlib import Path
 from rondo_tools import formats, sources
 from rondo_tools.checkpoint_state import is_bare_checkpoint, tokenizer_of
 from rondo_tools.errors import UserError
+from rondo_tools.evaluation_set import EvaluationSet
 from rondo_tools.row_encoder import MULTI_TURN, TRAIN_ON
 from rondo_tools.run_config import number, section, whole
 from rondo_tools.tokenize_job import Job
@@ -106,6 +107,26 @@ def _training_options(source, key):
     if weight is None or weight < 0:
         raise UserError(f"{key}.end_of_turn_weight is {given!r}; expected a number of at least 0.")
     return options | {"end_of_turn_weight": weight}
+
+
+def evaluation_sets(config, place):
+    """Evaluation sets of `clean.evaluation_sets` that are texts, in their order."""
+    clean = section(config, "clean", place)
+    given = clean.get("evaluation_sets") or {}
+    folder = cache_folder(config, place)
+    sets = []
+    for name, entry in given.items() if isinstance(given, dict) else ():
+        key = f"{place}: clean.evaluation_sets.{name}"
+        if not isinstance(entry, dict) or entry.get("files") is None:
+            raise UserError(f"{key} is {entry!r}; expected a mapping with files.")
+        patterns = _patterns(entry["files"], f"{key}.files")
+        if is_tokenised(patterns, f"{key}.files"):
+            continue
+        text = entry.get("text") or []
+        columns = _patterns(text, f"{key}.text") if text else []
+        out = str(folder / f"{name}.evaluation.h5")
+        sets.append(EvaluationSet(name, sources.expand(patterns), out, columns))
+    return sets
 
 
 def needs(config, place, workers):

@@ -142,7 +142,7 @@ class Writer:
                 head = {"format": FORMAT, "version": VERSION, "tag_names": tags}
                 write_attributes(file, head | attributes)
                 self._write_datasets(file)
-            self._make_durable(temporary)
+            make_durable(temporary, self.path)
         except BaseException:
             os.unlink(temporary)
             raise
@@ -172,13 +172,15 @@ class Writer:
         ):
             file.create_dataset(name, data=np.asarray(values, kind))
 
-    def _make_durable(self, temporary):
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        _sync(temporary)
-        os.replace(temporary, self.path)
-        _sync(self.path.parent)
+
+def make_durable(temporary, target):
+    """Moves a finished file to its name, so that it is there after a power cut or not at all."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    _sync(temporary)
+    os.replace(temporary, target)
+    _sync(target.parent)
 
 
 def _sync(path):

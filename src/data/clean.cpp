@@ -1,0 +1,231 @@
+#include "data/clean.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+#include "base/slice.hpp"
+#include "data/clean_report.hpp"
+#include "data/components.hpp"
+#include "data/contamination.hpp"
+#include "data/evaluation_words.hpp"
+#include "data/exact_duplicates.hpp"
+#include "data/gather.hpp"
+#include "data/near_duplicates.hpp"
+
+namespace rondo::data {
+
+namespace {
+
+// All usable examples as one list; the steps below speak of places in it.
+class Candidates {
+ public:
+  Candidates(const PackInputs& inputs, const std::vector<std::vector<int64_t>>& usable)
+      : inputs_(inputs) {
+    for (size_t s = 0; s < usable.size(); ++s) {
+      for (const int64_t example : usable[s]) {
+        examples_.push_back(example);
+        sources_.push_back(static_cast<uint16_t>(s));
+      }
+    }
+    removed_.resize(examples_.size(), false);
+  }
+  int64_t size() const { return static_cast<int64_t>(examples_.size()); }
+  int64_t example(int64_t i) const { return examples_[static_cast<size_t>(i)]; }
+  size_t source(int64_t i) const { return sources_[static_cast<size_t>(i)]; }
+  bool removed(int64_t i) const { return removed_[static_cast<size_t>(i)]; }
+  void remove(int64_t i) { removed_[static_cast<size_t>(i)] = true; }
+  const std::vector<int64_t>& examples() const { return examples_; }
+  std::string words(int64_t i) const { return inputs_.read_words(example(i)); }
+  // Places of those not removed.
+  std::vector<int64_t> left() const {
+    std::vector<int64_t> places;
+    for (int64_t i = 0; i < size(); ++i) {
+      if (!removed(i)) places.push_back(i);
+    }
+    return places;
+  }
+
+ private:
+  const PackInputs& inputs_;
+  std::vector<int64_t> examples_;  // numbers in PackInputs
+  std::vector<uint16_t> sources_;
+  std::vector<bool> removed_;
+};
+
+void find_exact(const PackInputs& inputs, const CleanSettings& settings, Candidates& candidates,
+                std::vector<Finding>& findings, comm::Control& control, comm::Group& group) {
+  if (settings.exact == CleanAction::kOff) return;
+  const std::vector<int64_t> first = first_of_same(
+      candidates.size(), [&](int64_t i) { return inputs.read_content(candidates.example(i)); },
+      hash_text, control, group);
+  for (int64_t i = 0; i < candidates.size(); ++i) {
+    const int64_t same = first[static_cast<size_t>(i)];
+    if (same == i) continue;
+    findings.push_back({FindingKind::kExact, i, same, 1.0});
+    if (settings.exact == CleanAction::kRemove) candidates.remove(i);
+  }
+}
+
+void find_near(const PackInputs& inputs, const CleanSettings& settings, Candidates& candidates,
+               std::vector<Finding>& findings, NearDuplicates& found, comm::Control& control,
+               comm::Group& group) {
+  if (settings.near == CleanAction::kOff) return;
+  // Exact duplicates are looked at once, whatever is done with them.
+  std::vector<int64_t> places;
+  std::vector<bool> exact(static_cast<size_t>(candidates.size()), false);
+  for (const Finding& finding : findings) exact[static_cast<size_t>(finding.example)] = true;
+  for (int64_t i = 0; i < candidates.size(); ++i) {
+    if (!exact[static_cast<size_t>(i)]) places.push_back(i);
+  }
+  const auto place = [&](int64_t i) { return places[static_cast<size_t>(i)]; };
+  std::vector<Origin> origins;
+  control.agree([&] {
+    std::vector<std::string> paths;
+    origins = inputs.origins(candidates.examples(), paths);
+  });
+  const auto origin = [&](int64_t i) { return origins[static_cast<size_t>(place(i))]; };
+  const auto one_row = [&](int64_t a, int64_t b) {
+    return origin(a).file == origin(b).file && origin(a).row == origin(b).row;
+  };
+  NearSettings near;
+  near.jaccard = settings.jaccard;
+  near.shingle_words = settings.shingle_words;
+  near.bands = settings.bands;
+  near.band_rows = settings.band_rows;
+  found = near_duplicates(
+      static_cast<int64_t>(places.size()), [&](int64_t i) { return candidates.words(place(i)); },
+      one_row, near, control, group);
+
+  Components components(static_cast<int64_t>(places.size()));
+  std::vector<double> likest(places.size(), 0);
+  for (const Edge& edge : found.edges) {
+    components.connect(edge.first, edge.second);
+    for (const int64_t end : {edge.first, edge.second}) {
+      double& best = likest[static_cast<size_t>(end)];
+      best = std::max(best, edge.similarity);
+    }
+  }
+  std::vector<int64_t> keeper(places.size());  // by root
+  for (int64_t i = 0; i < static_cast<int64_t>(places.size()); ++i) {
+    const int64_t root = components.root(i);
+    int64_t& kept = keeper[static_cast<size_t>(root)];
+    const auto length = [&](int64_t at) { return inputs.length(candidates.example(place(at))); };
+    if (i == root || (settings.keep_longest && length(i) > length(kept))) kept = i;
+  }
+  for (int64_t i = 0; i < static_cast<int64_t>(places.size()); ++i) {
+    const int64_t kept = keeper[static_cast<size_t>(components.root(i))];
+    if (kept == i) continue;
+    findings.push_back({FindingKind::kNear, place(i), place(kept), likest[static_cast<size_t>(i)]});
+    if (settings.near == CleanAction::kRemove) candidates.remove(place(i));
+  }
+}
+
+struct FoundHit {
+  int64_t place;
+  int64_t instance;
+  double share;
+};
+
+// Every example left against one evaluation set.
+std::vector<FoundHit> find_hits(const Candidates& candidates, const CleanSettings& settings,
+                                const std::vector<EvaluationInstance>& instances,
+                                comm::Control& control, comm::Group& group) {
+  std::vector<FoundHit> hits;
+  control.agree([&] {
+    ContaminationIndex index(settings.ngram, settings.share, hash_text);
+    for (const EvaluationInstance& instance : instances) index.add(instance.words);
+    const std::vector<int64_t> left = candidates.left();
+    const base::Slice mine =
+        base::even_part(static_cast<int64_t>(left.size()), group.size(), group.rank());
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      const int64_t place = left[static_cast<size_t>(i)];
+      for (const Hit& hit : index.hits(candidates.words(place))) {
+        hits.push_back({place, hit.instance, hit.share});
+      }
+    }
+  });
+  return gather_all(hits, group);
+}
+
+void find_contamination(const CleanSettings& settings, Candidates& candidates, CleanReport& report,
+                        comm::Control& control, comm::Group& group) {
+  if (settings.contamination == CleanAction::kOff) return;
+  std::vector<int64_t> to_remove;
+  for (const EvaluationSet& set : settings.evaluation_sets) {
+    SetAccount account{.name = set.name};
+    control.agree([&] {
+      for (const std::string& path : set.files) {
+        for (auto& instance : read_instances(path))
+          account.instances.push_back(std::move(instance));
+      }
+    });
+    const std::vector<FoundHit> hits =
+        find_hits(candidates, settings, account.instances, control, group);
+    std::map<size_t, std::vector<int64_t>> by_source;
+    for (const FoundHit& hit : hits) {
+      report.findings.push_back(
+          {FindingKind::kContaminated, hit.place, hit.instance, hit.share, report.sets.size()});
+      by_source[candidates.source(hit.place)].push_back(hit.instance);
+      to_remove.push_back(hit.place);
+    }
+    for (auto& [source, hit] : by_source) {
+      std::ranges::sort(hit);
+      const auto repeats = std::ranges::unique(hit);
+      account.hit[source] = static_cast<int64_t>(hit.size()) - std::ssize(repeats);
+    }
+    report.sets.push_back(std::move(account));
+  }
+  if (settings.contamination != CleanAction::kRemove) return;
+  for (const int64_t place : to_remove) candidates.remove(place);
+}
+
+// Counts each example once for each kind.
+void count(const Candidates& candidates, const std::vector<Finding>& findings,
+           std::vector<SourceAccount>& accounts) {
+  int64_t last_contaminated = -1;
+  std::vector<int64_t> contaminated;
+  for (const Finding& finding : findings) {
+    SourceAccount& account = accounts[candidates.source(finding.example)];
+    if (finding.kind == FindingKind::kExact) ++account.exact_duplicates;
+    if (finding.kind == FindingKind::kNear) ++account.near_duplicates;
+    if (finding.kind == FindingKind::kContaminated) contaminated.push_back(finding.example);
+  }
+  std::ranges::sort(contaminated);
+  for (const int64_t place : contaminated) {
+    if (place != last_contaminated) ++accounts[candidates.source(place)].contaminated;
+    last_contaminated = place;
+  }
+}
+
+}  // namespace
+
+Cleaned clean(const PackInputs& inputs, const std::vector<std::vector<int64_t>>& usable,
+              const CleanSettings& settings, std::vector<SourceAccount>& accounts,
+              comm::Control& control, comm::Group& group) {
+  Candidates candidates(inputs, usable);
+  CleanReport report;
+  NearDuplicates near;
+  find_exact(inputs, settings, candidates, report.findings, control, group);
+  find_near(inputs, settings, candidates, report.findings, near, control, group);
+  find_contamination(settings, candidates, report, control, group);
+  count(candidates, report.findings, accounts);
+  report.candidates = near.candidates;
+  report.wide_buckets = near.wide_buckets;
+
+  Cleaned result;
+  result.kept.resize(usable.size());
+  for (const int64_t place : candidates.left()) {
+    result.kept[candidates.source(place)].push_back(candidates.example(place));
+  }
+  for (size_t s = 0; s < usable.size(); ++s) {
+    report.usable.push_back(static_cast<int64_t>(usable[s].size()));
+    report.kept.push_back(static_cast<int64_t>(result.kept[s].size()));
+  }
+  result.refusal = refusal_of(report, settings, accounts);
+  control.on_first(
+      [&] { result.report = describe(report, settings, accounts, inputs, candidates.examples()); });
+  return result;
+}
+
+}  // namespace rondo::data
