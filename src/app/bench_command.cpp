@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "app/command.hpp"
+#include "data/bench_clean.hpp"
 #include "data/bench_pack.hpp"
 #include "train/bench_step.hpp"
 #include "train/calibration.hpp"
@@ -20,6 +21,7 @@ struct BenchOptions {
   std::string what = "step";
   train::BenchStepSettings step;
   int64_t documents = 1'000'000;
+  int64_t examples = 1'000'000;
   uint64_t seed = 1;
 };
 
@@ -34,6 +36,8 @@ base::Exit run(const BenchOptions& options, Context& context) {
               {"ranks", group->size()},
               {"threads_per_rank", at::get_num_threads()},
               {"calibration_flops", flops}};
+  } else if (options.what == "data") {
+    result = data::bench_clean(options.examples, options.seed, context.control, *group);
   } else {
     context.control.on_first([&] { result = data::bench_pack(options.documents, options.seed); });
     result["bench"] = "pack";
@@ -46,10 +50,12 @@ base::Exit run(const BenchOptions& options, Context& context) {
 
 Command bench_command() {
   auto options = std::make_shared<BenchOptions>();
-  return {"bench", "measure, as JSON: step, gemm, pack",
+  return {"bench", "measure, as JSON: step, gemm, pack, data",
           [options](CLI::App& parser) {
-            parser.add_option("what", options->what, "step, gemm or pack")
-                ->check(CLI::IsMember({"step", "gemm", "pack"}));
+            parser
+                .add_option("what", options->what,
+                            "step, gemm, pack (the plan of packs) or data (cleaning)")
+                ->check(CLI::IsMember({"step", "gemm", "pack", "data"}));
             parser.add_option("--steps", options->step.steps, "timed steps")
                 ->check(CLI::Range(1, 1000));
             parser.add_option("--packs", options->step.packs, "packs per step over all ranks")
@@ -60,6 +66,8 @@ Command bench_command() {
                 ->check(CLI::Range(int64_t{1}, kMost));
             parser.add_option("--layers", options->step.layers, "transformer blocks")
                 ->check(CLI::Range(1, 1000));
+            parser.add_option("--examples", options->examples, "of data: examples to clean")
+                ->check(CLI::Range(int64_t{1}, kMostDocuments));
             parser.add_option("--documents", options->documents, "documents of bench pack")
                 ->check(CLI::Range(int64_t{1}, kMostDocuments));
             parser.add_option("--seed", options->seed, "seed of bench pack");

@@ -87,20 +87,42 @@ Examples keep_usable(const PackRequest& request, const PackSource& source, const
 }
 
 Examples repeat(const PackRequest& request, const PackSource& source, const Examples& examples) {
-  const double whole = std::floor(source.passes);
   Examples result;
-  for (double pass = 0; pass < whole; ++pass) {
-    result.insert(result.end(), examples.begin(), examples.end());
+  for (const int64_t i :
+       draw_passes(std::ssize(examples), source.passes, request.seed, source.name)) {
+    result.push_back(examples[static_cast<size_t>(i)]);
   }
-  const auto more = static_cast<int64_t>(
-      std::llround((source.passes - whole) * static_cast<double>(examples.size())));
-  const Examples broken = choose(examples, more, request.seed, "broken pass of " + source.name);
-  result.insert(result.end(), broken.begin(), broken.end());
   if (result.empty()) {
     base::fail_user("source {}: {} passes over {} examples are not one document.", source.name,
                     source.passes, examples.size());
   }
   return result;
+}
+
+// By source, what the shares of request.mix draw.
+std::vector<Examples> draw_shares(const PackRequest& request, const PackInputs& inputs,
+                                  std::span<const int32_t> trained,
+                                  const std::vector<Examples>& examples, PackReport& report) {
+  std::vector<std::vector<Drawable>> pools(request.mix->parts.size());
+  for (size_t s = 0; s < examples.size(); ++s) {
+    for (const int64_t example : examples[s]) {
+      pools[request.sources[s].part].push_back({example,
+                                                std::min(inputs.length(example), request.seq_len),
+                                                trained[static_cast<size_t>(example)]});
+    }
+  }
+  Drawn drawn = draw(*request.mix, pools, request.seed);
+  report.mix = std::move(drawn.report);
+  report.remarks = std::move(drawn.remarks);
+  std::vector<Examples> by_source(examples.size());
+  for (const auto& part : drawn.examples) {
+    for (const int64_t example : part) {
+      const auto after =
+          std::ranges::upper_bound(inputs.sources(), example, {}, &base::Slice::begin);
+      by_source[static_cast<size_t>(after - inputs.sources().begin()) - 1].push_back(example);
+    }
+  }
+  return by_source;
 }
 
 Documents shuffled(const Documents& documents, uint64_t seed) {
@@ -137,15 +159,20 @@ Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
                            std::span<const int32_t> trained, std::vector<Examples> examples,
                            PackReport& report) {
   Documents documents;
+  std::vector<int64_t> distinct;
   for (size_t s = 0; s < request.sources.size(); ++s) {
     const PackSource& source = request.sources[s];
-    SourceAccount& account = report.sources[s];
     Examples& chosen = examples[s];
     if (source.max_examples > 0 && source.max_examples < static_cast<int64_t>(chosen.size())) {
       chosen = choose(chosen, source.max_examples, request.split_seed, "limit of " + source.name);
     }
-    const auto distinct = static_cast<int64_t>(chosen.size());
-    chosen = repeat(request, source, chosen);
+    distinct.push_back(static_cast<int64_t>(chosen.size()));
+    if (!request.mix) chosen = repeat(request, source, chosen);
+  }
+  if (request.mix) examples = draw_shares(request, inputs, trained, examples, report);
+  for (size_t s = 0; s < request.sources.size(); ++s) {
+    SourceAccount& account = report.sources[s];
+    const Examples& chosen = examples[s];
     for (const int64_t example : chosen) {
       const int64_t length = std::min(inputs.length(example), request.seq_len);
       documents.example.push_back(example);
@@ -155,7 +182,7 @@ Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
       account.trained_tokens += trained[static_cast<size_t>(example)];
     }
     account.documents = static_cast<int64_t>(chosen.size());
-    account.repeats = std::max<int64_t>(0, account.documents - distinct);
+    account.repeats = std::max<int64_t>(0, account.documents - distinct[s]);
   }
   return shuffled(documents, request.seed);
 }

@@ -40,10 +40,12 @@ nlohmann::json PackReport::to_json() const {
                     {"weight", source.weight},
                     {"figures", source.figures}});
   }
-  return {{"sources", list},          {"packs", packs},       {"seq_len", seq_len},
-          {"documents", documents()}, {"tokens", tokens()},   {"trained_tokens", trained_tokens()},
-          {"weight", weight()},       {"padding", padding()}, {"fill", fill()},
-          {"clean_hash", clean_hash}};
+  return {{"sources", list},    {"packs", packs},
+          {"seq_len", seq_len}, {"documents", documents()},
+          {"tokens", tokens()}, {"trained_tokens", trained_tokens()},
+          {"weight", weight()}, {"padding", padding()},
+          {"fill", fill()},     {"clean_hash", clean_hash},
+          {"mix", mix}};
 }
 
 void PackReport::print(base::Console& console) const {
@@ -62,6 +64,22 @@ void PackReport::print(base::Console& console) const {
     console.line("cleaning {}: {} exact duplicates, {} near-duplicates, {} contaminated",
                  source.name, source.exact_duplicates, source.near_duplicates, source.contaminated);
   }
+  if (mix.is_object()) {
+    console.line("shares by {}, {} of {} tokens asked for", mix["by"].get<std::string>(),
+                 mix["tokens"].get<int64_t>(), mix["tokens_asked"].get<int64_t>());
+    for (const nlohmann::json& part : mix["parts"]) {
+      const nlohmann::json& is = part["realised"];
+      console.line(
+          "  {:<{}}  asked {:6.2f} %, is {:6.2f} % of the trainable, {:6.2f} % of all tokens, "
+          "{:6.2f} "
+          "% of the examples; {:.3f} passes, {} left out",
+          part["name"].get<std::string>(), width, 100 * part["asked"].get<double>(),
+          100 * is["trainable"].get<double>(), 100 * is["tokens"].get<double>(),
+          100 * is["examples"].get<double>(), part["passes"].get<double>(),
+          part["left_out"].get<int64_t>());
+    }
+  }
+  for (const std::string& remark : remarks) console.warn("{}", remark);
   console.line("{} packs of {} tokens, {:.3f} % filled ({} tokens of padding), plan {}", packs,
                seq_len, 100 * fill(), padding(), plan_hash.substr(0, 12));
 }

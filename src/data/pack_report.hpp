@@ -33,7 +33,9 @@ struct PackReport {
   int64_t packs = 0;
   int64_t seq_len = 0;
   std::string plan_hash;
-  std::string clean_hash;  // of the report on cleaning; "" without one
+  nlohmann::json mix;                // Drawn::report; null without shares
+  std::vector<std::string> remarks;  // for the user
+  std::string clean_hash;            // of the report on cleaning; "" without one
 
   int64_t documents() const;
   int64_t tokens() const;

@@ -41,6 +41,12 @@ json identity_of(const CleanSettings& clean) {
           sets};
 }
 
+json identity_of(const Mix& mix) {
+  json parts = json::array();
+  for (const MixPart& part : mix.parts) parts.push_back({part.name, part.share});
+  return {parts, static_cast<int>(mix.by), mix.temperature, mix.tokens};
+}
+
 }  // namespace
 
 std::string request_hash(const PackRequest& request) {
@@ -53,7 +59,7 @@ std::string request_hash(const PackRequest& request) {
                        info.vocab_size, info.end_of_turn_id, info.source_files, info.counts});
     }
     sources.push_back({source.name, files, source.passes, source.heldout_split, source.take_heldout,
-                       source.max_examples});
+                       source.max_examples, source.part});
   }
   const json all = {kPackedFormat,
                     kPackedVersion,
@@ -65,7 +71,8 @@ std::string request_hash(const PackRequest& request) {
                     request.vocab,
                     static_cast<int>(request.over_long),
                     request.max_rejected,
-                    identity_of(request.clean)};
+                    identity_of(request.clean),
+                    request.mix ? identity_of(*request.mix) : json()};
   return base::hash_hex(all.dump(-1, ' ', true, json::error_handler_t::replace));
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/clean_settings.hpp"
+#include "data/mix.hpp"
 
 namespace rondo::data {
 
@@ -21,6 +23,7 @@ struct PackSource {
   std::vector<std::string> files;  // tokenised
   // How often each example is used: 2.5 is twice every one and once more a seeded half.
   double passes = 1.0;
+  size_t part = 0;  // of PackRequest::mix, where there is one; passes are not used then
   // A seeded choice of this many examples is held out; 0: there is no split.
   int64_t heldout_split = 0;
   bool take_heldout = false;  // take the held-out part of the split, else the rest
@@ -40,6 +43,7 @@ struct PackRequest {
   OverLong over_long = OverLong::kDrop;
   double max_rejected = 0.01;
   CleanSettings clean;
+  std::optional<Mix> mix;  // shares in place of passes
 };
 
 // Hash of the settings and of what the input files say of themselves (attributes and sizes); not

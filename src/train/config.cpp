@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include "base/error.hpp"
@@ -26,6 +28,7 @@ void check_sources(const Config& config, base::Problems& problems) {
   for (const auto& [name, source] : config.sources) {
     const std::string who = fmt::format("{}: sources.{}", source.place, name);
     const auto say = [&](const std::string& text) { problems.add(who + ": " + text); };
+    if (name == kReplay) say("'replay' stands for earlier rounds' sources; use another name.");
     if (!is_plain_name(name)) {
       say("a source's name becomes a folder's: use letters, digits, '-', '_' and '.'.");
     }
@@ -35,6 +38,53 @@ void check_sources(const Config& config, base::Problems& problems) {
     if (source.heldout.split > 0 && source.train.paths.empty()) {
       say("`heldout: {split: N}` takes examples from `train`, which is missing.");
     }
+  }
+}
+
+// A name in `data` or `shares`.
+void check_trained(const Config& config, size_t i, const std::string& key, const std::string& name,
+                   const std::function<void(const std::string&)>& say) {
+  if (name == kReplay) {
+    if (i == 0) say(fmt::format("{}.replay: there is no earlier round.", key));
+    return;
+  }
+  const SourceSection* found = nullptr;
+  for (const auto& [known, source] : config.sources) {
+    if (known == name) found = &source;
+  }
+  if (found == nullptr) {
+    std::vector<std::string> names;
+    for (const auto& entry : config.sources) names.push_back(entry.first);
+    const auto near = base::nearest_name(name, names);
+    say(fmt::format("{}.{}: there is no such source.{}", key, name,
+                    near.empty() ? "" : " Did you mean '" + near + "'?"));
+  } else if (found->train.paths.empty()) {
+    say(fmt::format("{}.{}: this source has no `train` files, it is only watched.", key, name));
+  }
+}
+
+void check_round_data(const Config& config, size_t i,
+                      const std::function<void(const std::string&)>& say) {
+  const RoundSection& round = config.rounds[i];
+  if (round.data.empty() && round.shares.empty()) {
+    say("has no `data`; name at least one source, as `data: {NAME: 1.0}`.");
+  }
+  if (!round.data.empty() && !round.shares.empty()) {
+    say("has both `data` (passes) and `shares`; give one of them.");
+  }
+  for (const auto& entry : round.data) check_trained(config, i, "data", entry.first, say);
+  double given = 0;
+  bool automatic = false;
+  for (const auto& [name, share] : round.shares) {
+    check_trained(config, i, "shares", name, say);
+    given += share.value;
+    automatic = automatic || share.value == 0;
+  }
+  if (automatic && !(given < 1)) {
+    say(
+        fmt::format("shares: the numbers sum to {:g}, which leaves nothing to those that are auto; "
+                    "let them sum to less than 1.",
+                    given));
   }
 }
 
@@ -49,23 +99,9 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
   if (round.name == "base") {
     say("'base' is the base model's row in the table of held-out losses; use another name.");
   }
-  if (round.data.empty()) say("has no `data`; name at least one source, as `data: {NAME: 1.0}`.");
-  for (const auto& [name, passes] : round.data) {
-    const SourceSection* found = nullptr;
-    for (const auto& [known, source] : config.sources) {
-      if (known == name) found = &source;
-    }
-    if (found == nullptr) {
-      std::vector<std::string> names;
-      for (const auto& entry : config.sources) names.push_back(entry.first);
-      const auto near = base::nearest_name(name, names);
-      say(fmt::format("data.{}: there is no such source.{}", name,
-                      near.empty() ? "" : " Did you mean '" + near + "'?"));
-    } else if (found->train.paths.empty()) {
-      say(fmt::format("data.{}: this source has no `train` files, it is only watched.", name));
-    }
-  }
-  const int lengths = (round.epochs ? 1 : 0) + (round.steps ? 1 : 0) + (round.tokens ? 1 : 0);
+  check_round_data(config, i, say);
+  const bool budget = round.tokens && !round.shares.empty();
+  const int lengths = (round.epochs ? 1 : 0) + (round.steps ? 1 : 0) + (round.tokens && !budget);
   if (lengths > 1) say("give only one of `epochs`, `steps`, `tokens`.");
   if (i == 0 && round.init.kind == Init::Kind::kPrevious) {
     say("`init: previous` in the first round; there is none before it. Use base.");
@@ -215,18 +251,19 @@ std::string round_yaml(Config config, size_t i) {
   writer.write("model", config.model);
   writer.write("precision", config.precision);
   writer.write("pack", config.pack);
+  writer.write("clean", config.clean);
   writer.write("loss", config.loss);
   RoundSection own = round;
   own.gate.reset();
   own.evaluate.value = EvaluateSection{};
   writer.write("round", own);
-  const auto write_sources = [&](const RoundSection& of) {
-    for (const auto& [name, passes] : of.data) {
-      SourceSection source = config.source(name);
-      writer.write("source." + name, source);
+  const auto write_sources = [&](size_t of) {
+    for (const auto& trained : trained_sources(config, of)) {
+      SourceSection source = config.source(trained.name);
+      writer.write("source." + trained.name, source);
     }
   };
-  write_sources(round);
+  write_sources(i);
   // Rounds that carry on from this one share its schedule: their lengths count.
   for (size_t k = i + 1; k < config.rounds.size() && config.rounds[k].optimizer_state == "carry";
        ++k) {
@@ -236,9 +273,36 @@ std::string round_yaml(Config config, size_t i) {
     later.optimizer.value = OptimizerSection{};
     later.schedule.value = ScheduleSection{};
     writer.write("carried", later);
-    write_sources(later);
+    write_sources(k);
   }
   return writer.text();
+}
+
+std::vector<TrainedSource> trained_sources(const Config& config, size_t i) {
+  const auto keys_of = [&](size_t round) {
+    std::vector<std::string> keys;
+    for (const auto& entry : config.rounds.at(round).data) keys.push_back(entry.first);
+    for (const auto& entry : config.rounds.at(round).shares) keys.push_back(entry.first);
+    return keys;
+  };
+  const std::vector<std::string> own = keys_of(i);
+  std::vector<TrainedSource> trained;
+  for (size_t key = 0; key < own.size(); ++key) {
+    if (own[key] != kReplay) {
+      trained.push_back({own[key], key});
+      continue;
+    }
+    std::set<std::string> earlier;
+    for (size_t k = 0; k < i; ++k) {
+      for (const std::string& name : keys_of(k)) earlier.insert(name);
+    }
+    for (const auto& [name, source] : config.sources) {
+      if (earlier.contains(name) && std::ranges::find(own, name) == own.end()) {
+        trained.push_back({name, key});
+      }
+    }
+  }
+  return trained;
 }
 
 std::string configuration_reference() {

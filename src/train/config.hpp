@@ -45,6 +45,12 @@ struct Init {
   Kind kind = Kind::kPrevious;
   std::string checkpoint;
 };
+// A share of a mix, or `auto` (0).
+struct Share {
+  double value = 0;
+};
+// In `data` and `shares`: all sources of earlier rounds that the round does not name itself.
+inline constexpr const char* kReplay = "replay";
 // Keys of a section given again in a round: merged key by key over the global section.
 template <class T>
 struct Patch {
@@ -168,6 +174,9 @@ struct RoundSection {
   Init init;
   std::string optimizer_state = "reset";
   base::Named<double> data;
+  base::Named<Share> shares;
+  std::string by = "trainable";
+  double temperature = 1;
   std::optional<double> epochs;
   std::optional<int64_t> steps;
   std::optional<int64_t> tokens;
@@ -210,6 +219,13 @@ struct Config {
 // Reads a configuration file and "section.key=value" overrides. One UserError lists everything that
 // is wrong in it by itself; check_ranks() looks at what depends on the machine.
 Config read_config(const std::string& path, const std::vector<std::string>& overrides);
+// The sources that round `i` trains on, each with the key of `data` or `shares` that names it: its
+// own name, or `replay`. In the order of those keys.
+struct TrainedSource {
+  std::string name;
+  size_t key;  // place in `data` or `shares`
+};
+std::vector<TrainedSource> trained_sources(const Config& config, size_t i);
 // UserError, with the arithmetic, unless every round's batch divides over `ranks`.
 void check_ranks(const Config& config, int ranks);
 // The whole configuration with every default and override written out, as YAML.

@@ -18,6 +18,10 @@ std::string yaml_form(const Interval& value);
 void read_yaml(const base::YamlNode& node, StepInterval& value, const std::string& path,
                base::Problems& problems);
 std::string yaml_form(const StepInterval& value);
+void read_yaml(const base::YamlNode& node, Share& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const Share& value);
+std::string yaml_form(const Share& value);
 void read_yaml(const base::YamlNode& node, Paths& value, const std::string& path,
                base::Problems& problems);
 std::string to_yaml(const Paths& value);
@@ -352,8 +356,23 @@ void describe(V& v, RoundSection& c) {
                 "share one schedule over all their steps.",
      .choices = {"reset", "carry"}});
   v("data", c.data,
-    {.meaning = "Passes per source and epoch: `{a: 2.0, b: 0.5}` is every example of a twice and "
-                "a seeded half of b.",
+    {.meaning =
+         "Passes per source and epoch: `{a: 2.0, b: 0.5}` is every example of a twice and "
+         "a seeded half of b. `replay` stands for all sources of earlier rounds that are not "
+         "named here.",
+     .minimum = 0,
+     .above_minimum = true});
+  v("shares", c.shares,
+    {.meaning =
+         "In place of `data`: shares of the sources, as `{a: 0.5, b: auto, replay: 0.2}`. "
+         "`tokens` is then the budget of the mix (default: every example about once), drawn "
+         "by whole passes and a seeded part of one more; the round is an epoch of it. `auto`: "
+         "by size. Without `auto` the shares are divided by their sum."});
+  v("by", c.by,
+    {.meaning = "Of `shares`: what they are shares of.",
+     .choices = {"trainable", "tokens", "examples"}});
+  v("temperature", c.temperature,
+    {.meaning = "Of shares that are `auto`: in proportion to size^(1/temperature).",
      .minimum = 0,
      .above_minimum = true});
   v("epochs", c.epochs,
@@ -362,7 +381,10 @@ void describe(V& v, RoundSection& c) {
      .above_minimum = true});
   v("steps", c.steps, {.meaning = "Length in optimizer steps.", .minimum = 1});
   v("tokens", c.tokens,
-    {.meaning = "Length in tokens of packs, rounded up to whole steps.", .minimum = 1});
+    {.meaning =
+         "Length in tokens of packs, rounded up to whole steps; with `shares`: tokens of the "
+         "documents that are drawn.",
+     .minimum = 1});
   v("batch", c.batch, {.meaning = "Keys of `batch` for this round, over the global ones."});
   v("optimizer", c.optimizer, {.meaning = "Keys of `optimizer` for this round."});
   v("schedule", c.schedule, {.meaning = "Keys of `schedule` for this round."});

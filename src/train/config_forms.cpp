@@ -1,6 +1,8 @@
 // The keys whose values have a form of their own: auto, intervals, paths, held-out sets, init.
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "train/config_fields.hpp"
@@ -45,6 +47,22 @@ std::string to_yaml(const AutoCount& value) {
   return value.automatic() ? "auto" : fmt::format("{}", value.value);
 }
 std::string yaml_form(const AutoCount& /*value*/) { return "auto or whole number"; }
+
+void read_yaml(const YamlNode& node, Share& value, const std::string& path, Problems& problems) {
+  if (is_text(node, "auto")) {
+    value.value = 0;
+    return;
+  }
+  Problems own;
+  base::read_scalar(node, value.value, path, own);
+  if (!own.empty() || !(value.value > 0) || !std::isfinite(value.value)) {
+    expected(node, path, "auto or a number above 0", problems);
+  }
+}
+std::string to_yaml(const Share& value) {
+  return value.value == 0 ? "auto" : fmt::format("{}", value.value);
+}
+std::string yaml_form(const Share& /*value*/) { return "auto or number"; }
 
 void read_yaml(const YamlNode& node, Interval& value, const std::string& path, Problems& problems) {
   if (is_text(node, "epoch")) {

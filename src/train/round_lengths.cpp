@@ -23,7 +23,9 @@ int64_t RoundLengths::steps(size_t i) const {
   const RoundSection& round = rounds_.at(i);
   const BatchSection& batch = round.batch.value;
   if (round.steps) return *round.steps;
-  if (round.tokens) return base::ceil_div(*round.tokens, batch.packs * batch.seq_len);
+  // With shares, `tokens` says how much is drawn, and an epoch is all of it.
+  if (round.tokens && round.shares.empty())
+    return base::ceil_div(*round.tokens, batch.packs * batch.seq_len);
   const double steps = round.epochs.value_or(1.0) * static_cast<double>(steps_per_epoch(i));
   // 0.1 epochs of 30 steps are 3 steps, whatever binary fractions make of it.
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));

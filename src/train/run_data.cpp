@@ -189,6 +189,17 @@ data::CleanSettings clean_settings(const Config& config) {
   return clean;
 }
 
+data::Mix mix_of(const RoundSection& round) {
+  data::Mix mix;
+  for (const auto& [name, share] : round.shares) mix.parts.push_back({name, share.value});
+  mix.by = round.by == "tokens"     ? data::MixBy::kTokens
+           : round.by == "examples" ? data::MixBy::kExamples
+                                    : data::MixBy::kTrainable;
+  mix.temperature = round.temperature;
+  mix.tokens = round.tokens.value_or(0);
+  return mix;
+}
+
 template <class T>
 void add_new(std::vector<T>& all, const T& value) {
   if (std::ranges::find(all, value) == all.end()) all.push_back(value);
@@ -286,12 +297,19 @@ RunData plan_data(const Config& config, int64_t vocab) {
     request.seed = static_cast<uint64_t>(config.run.seed) + i;
     request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
     request.clean = clean;
-    for (const auto& [name, passes] : round.data) {
-      const SourceSection& source = config.source(name);
-      request.sources.push_back({.name = name,
-                                 .files = tokenised_files(config, name, "train", source.train),
-                                 .passes = passes,
-                                 .heldout_split = source.heldout.split});
+    for (const TrainedSource& trained : trained_sources(config, i)) {
+      const SourceSection& source = config.source(trained.name);
+      request.sources.push_back(
+          {.name = trained.name,
+           .files = tokenised_files(config, trained.name, "train", source.train),
+           .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
+           .part = trained.key,
+           .heldout_split = source.heldout.split});
+    }
+    if (!round.shares.empty()) request.mix = mix_of(round);
+    if (request.sources.empty()) {
+      base::fail_user("{}: rounds[{}] ({}): replay: earlier rounds have no other source.",
+                      config.place, i, round.name);
     }
     data.rounds.push_back(std::move(request));
   }

@@ -68,8 +68,9 @@ def _trained(config):
     """Names of the sources that a round trains on."""
     names = set()
     for entry in config.get("rounds") or []:
-        if isinstance(entry, dict) and isinstance(entry.get("data"), dict):
-            names.update(entry["data"])
+        for key in ("data", "shares"):
+            if isinstance(entry, dict) and isinstance(entry.get(key), dict):
+                names.update(entry[key])
     return names
 
 
