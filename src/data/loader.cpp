@@ -1,11 +1,12 @@
 #include "data/loader.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 #include <utility>
 
 #include "base/error.hpp"
-#include "base/random.hpp"
+#include "data/step_order.hpp"
 
 namespace rondo::data {
 
@@ -29,6 +30,7 @@ LoaderConfig evaluation_order(int64_t micro_packs, int rank, int size) {
 Loader::Loader(const PackedSet& set, const LoaderConfig& config) : set_(set), config_(config) {
   check_batch_arithmetic(config.packs_per_step, config.micro_packs, config.size);
   RONDO_CHECK(config.rank >= 0 && config.rank < config.size);
+  RONDO_CHECK(config.lanes >= 1 && config.packs_per_step % config.lanes == 0);
 }
 
 Loader::~Loader() = default;
@@ -46,16 +48,18 @@ std::vector<int64_t> Loader::packs_of(int64_t step) {
   const int64_t epoch = step / steps_per_epoch();
   const int64_t first = step % steps_per_epoch() * config_.packs_per_step;
   std::vector<int64_t> packs(static_cast<size_t>(config_.packs_per_step), kEmptyPack);
+  if (!config_.shuffled) {
+    const int64_t count = std::min(config_.packs_per_step, set_.packs() - first);
+    std::iota(packs.begin(), packs.begin() + count, first);
+    return packs;
+  }
   const std::lock_guard hold(order_mutex_);
-  if (config_.shuffled && order_epoch_ != epoch) {
-    order_ = base::Random(config_.seed, fmt::format("epoch {} of {}", epoch, set_.plan_hash()))
-                 .permutation(set_.packs());
+  if (order_epoch_ != epoch) {
+    order_ = order_of_epoch({config_.packs_per_step, config_.lanes, config_.seed, set_.plan_hash()},
+                            set_.costs(), epoch);
     order_epoch_ = epoch;
   }
-  for (int64_t i = 0; i < config_.packs_per_step && first + i < set_.packs(); ++i) {
-    packs[static_cast<size_t>(i)] =
-        config_.shuffled ? order_[static_cast<size_t>(first + i)] : first + i;
-  }
+  std::copy_n(order_.begin() + first, config_.packs_per_step, packs.begin());
   return packs;
 }
 

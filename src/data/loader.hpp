@@ -1,7 +1,8 @@
 // The packs of a training step, or of an evaluation, for this rank.
 //
-// Order: epoch e visits the packs in an order that is a pure function of (plan hash, seed, e). Pack
-// number `step * packs_per_step + i` of that order is position i of the step; rank r takes the
+// Order: epoch e visits the packs in an order that is a pure function of (plan hash, seed, e, packs
+// of a step, lanes), by which ranks have equal work (step_order.hpp). Pack number
+// `step * packs_per_step + i` of that order is position i of the step; rank r takes the
 // neighbouring positions [r, r + 1) * packs_per_step / size, cut into micro-batches of micro_packs.
 // So the order never depends on ranks, micro-batches, threads or a resume. Positions beyond the end
 // of the epoch are empty packs: every rank always has the same number of micro-batches.
@@ -25,6 +26,7 @@ struct LoaderConfig {
   int rank = 0;                // among the ranks that read different data
   int size = 1;
   uint64_t seed = 0;
+  int64_t lanes = 1;     // of a step, among which work is evened out; divides packs_per_step
   bool shuffled = true;  // false: packs in their own order, as for an evaluation
   Average average = Average::kTokens;
   bool prefetch = true;  // read the next step in the background
@@ -65,7 +67,7 @@ class Loader {
 
   std::mutex order_mutex_;  // guards the next two
   int64_t order_epoch_ = -1;
-  std::vector<int64_t> order_;
+  std::vector<int64_t> order_;  // of that epoch, step by step; kEmptyPack beyond its end
 
   // Last, so that its thread ends before what it uses.
   int64_t next_step_ = -1;

@@ -20,6 +20,7 @@
 #include "data/pack_plan.hpp"
 #include "data/packed_format.hpp"
 #include "data/source_figures.hpp"
+#include "data/step_order.hpp"
 #include "storage/publish.hpp"
 
 namespace rondo::data {
@@ -99,6 +100,35 @@ std::string hash_plan(const PackRequest& request, const std::vector<json>& input
   add_to(hasher, plan.pack_offsets);
   add_to(hasher, plan.documents);
   return hasher.hex();
+}
+
+// Figures of the first epoch's order; null where the packs of a step are not known.
+json describe_order(const PackRequest& request, const Documents& documents, const PackPlan& plan,
+                    const std::string& plan_hash) {
+  if (request.packs_per_step == 0) return {};
+  std::vector<double> costs;
+  for (int64_t p = 0; p < plan.packs(); ++p) {
+    double cost = 0;
+    for (int64_t i = plan.pack_offsets[static_cast<size_t>(p)];
+         i < plan.pack_offsets[static_cast<size_t>(p) + 1]; ++i) {
+      const auto document = static_cast<size_t>(plan.documents[static_cast<size_t>(i)]);
+      cost += std::pow(static_cast<double>(documents.length[document]), 2);
+    }
+    costs.push_back(cost);
+  }
+  const StepOrder order{request.packs_per_step, request.lanes, request.seed, plan_hash};
+  const auto figures = [&](const std::vector<int64_t>& places) {
+    const Imbalance found = imbalance_of(places, costs, request.packs_per_step, request.lanes);
+    return json{{"mean", found.mean}, {"worst", found.worst}};
+  };
+  const std::vector<int64_t> places = order_of_epoch(order, costs, 0);
+  base::Hasher hasher;
+  add_to(hasher, places);
+  return {{"packs_per_step", request.packs_per_step},
+          {"lanes", request.lanes},
+          {"imbalance_before", figures(seeded_order(order, plan.packs(), 0))},
+          {"imbalance_after", figures(places)},
+          {"first_epoch_hash", hasher.hex()}};
 }
 
 PackedShard make_shard(const PackInputs& inputs, const Documents& documents, const PackPlan& plan,
@@ -243,6 +273,7 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
   report.packs = plan.packs();
   report.seq_len = request.seq_len;
   report.plan_hash = hash_plan(request, hashes, documents, plan);
+  report.order = describe_order(request, documents, plan, report.plan_hash);
   console.line("packing {} documents into {} packs of {} tokens: {}", documents.size(),
                plan.packs(), request.seq_len, request.out_folder);
 

@@ -40,12 +40,10 @@ nlohmann::json PackReport::to_json() const {
                     {"weight", source.weight},
                     {"figures", source.figures}});
   }
-  return {{"sources", list},    {"packs", packs},
-          {"seq_len", seq_len}, {"documents", documents()},
-          {"tokens", tokens()}, {"trained_tokens", trained_tokens()},
-          {"weight", weight()}, {"padding", padding()},
-          {"fill", fill()},     {"clean_hash", clean_hash},
-          {"mix", mix}};
+  return {{"sources", list},          {"packs", packs},       {"seq_len", seq_len},
+          {"documents", documents()}, {"tokens", tokens()},   {"trained_tokens", trained_tokens()},
+          {"weight", weight()},       {"padding", padding()}, {"fill", fill()},
+          {"clean_hash", clean_hash}, {"mix", mix},           {"order", order}};
 }
 
 void PackReport::print(base::Console& console) const {
@@ -82,6 +80,16 @@ void PackReport::print(base::Console& console) const {
   for (const std::string& remark : remarks) console.warn("{}", remark);
   console.line("{} packs of {} tokens, {:.3f} % filled ({} tokens of padding), plan {}", packs,
                seq_len, 100 * fill(), padding(), plan_hash.substr(0, 12));
+  if (!order.is_object()) return;
+  const nlohmann::json& before = order["imbalance_before"];
+  const nlohmann::json& after = order["imbalance_after"];
+  console.line(
+      "{} packs a step in {} lanes: the dearest costs {:.3f} times the mean ({:.3f} at worst), "
+      "{:.3f} "
+      "({:.3f}) before balancing",
+      order["packs_per_step"].get<int64_t>(), order["lanes"].get<int64_t>(),
+      after["mean"].get<double>(), after["worst"].get<double>(), before["mean"].get<double>(),
+      before["worst"].get<double>());
 }
 
 }  // namespace rondo::data

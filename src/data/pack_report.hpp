@@ -33,6 +33,7 @@ struct PackReport {
   int64_t packs = 0;
   int64_t seq_len = 0;
   std::string plan_hash;
+  nlohmann::json order;              // how steps take the packs; null where it is not known
   nlohmann::json mix;                // Drawn::report; null without shares
   std::vector<std::string> remarks;  // for the user
   std::string clean_hash;            // of the report on cleaning; "" without one

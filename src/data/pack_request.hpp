@@ -44,6 +44,10 @@ struct PackRequest {
   double max_rejected = 0.01;
   CleanSettings clean;
   std::optional<Mix> mix;  // shares in place of passes
+  // How the packs will be taken (step_order.hpp), for the figures of the report alone: another
+  // batch needs no new packs. 0: not known.
+  int64_t packs_per_step = 0;
+  int64_t lanes = 1;
 };
 
 // Hash of the settings and of what the input files say of themselves (attributes and sizes); not

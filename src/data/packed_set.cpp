@@ -113,6 +113,15 @@ PackedSet PackedSet::open(const std::string& folder, int64_t vocab) {
     base::fail_user("{}: its shards hold {} packs, {} says {}. Pack again.", folder, set.packs(),
                     kPlanFile, packs);
   }
+  for (int64_t pack = 0; pack < set.packs(); ++pack) {
+    double cost = 0;
+    const std::span<const int64_t> offsets = set.offsets_of(pack);
+    for (size_t d = 0; 2 * d < offsets.size(); ++d) {
+      const auto length = static_cast<double>(offsets[2 * d + 1] - offsets[2 * d]);
+      cost += length * length;
+    }
+    set.costs_.push_back(cost);
+  }
   return set;
 }
 

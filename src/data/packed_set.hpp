@@ -37,6 +37,8 @@ class PackedSet {
   double weight() const { return weight_; }
   // What became of every source's examples (PackReport::to_json).
   const nlohmann::json& account() const { return account_; }
+  // By pack, what attention costs: the sum of the squares of its documents' lengths.
+  const std::vector<double>& costs() const { return costs_; }
   // Documents of a pack, in their order; none for kEmptyPack.
   std::span<const uint64_t> example_ids(int64_t pack) const;
 
@@ -72,6 +74,7 @@ class PackedSet {
   std::vector<uint64_t> example_id_;
   std::vector<uint16_t> source_;
   std::vector<uint32_t> pack_crc_;
+  std::vector<double> costs_;
 };
 
 }  // namespace rondo::data

@@ -13,6 +13,7 @@
 #include "data/evaluation_words.hpp"
 #include "data/pack.hpp"
 #include "data/packed_format.hpp"
+#include "data/step_order.hpp"
 #include "data/tokenized.hpp"
 #include "model/hf_folder.hpp"
 #include "train/tokenizer_files.hpp"
@@ -297,6 +298,8 @@ RunData plan_data(const Config& config, int64_t vocab) {
     request.seed = static_cast<uint64_t>(config.run.seed) + i;
     request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
     request.clean = clean;
+    request.packs_per_step = round.batch.value.packs;
+    request.lanes = data::lanes_of(request.packs_per_step, config.parallel.reduction_lanes);
     for (const TrainedSource& trained : trained_sources(config, i)) {
       const SourceSection& source = config.source(trained.name);
       request.sources.push_back(

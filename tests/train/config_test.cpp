@@ -201,6 +201,15 @@ TEST(Config, EveryCheckAcrossFieldsSaysWhatIsWrong) {
       {"data: {a: 1}", "data: {aa: 1}", "data.aa: there is no such source. Did you mean 'a'?"},
       {"data: {a: 1}", "data: {b: 1}", "data.b: this source has no `train` files"},
       {"data: {a: 1}", "data: {a: 1}, steps: 3, epochs: 1", "give only one of"},
+      {"data: {a: 1}", "data: {a: 1}, shares: {a: 1}", "both `data` (passes) and `shares`"},
+      {"data: {a: 1}", "shares: {aa: 1}", "shares.aa: there is no such source. Did you mean 'a'?"},
+      {"data: {a: 1}", "shares: {a: 1, replay: 1}", "shares.replay: there is no earlier round"},
+      {"data: {a: 1}", "shares: {a: 1, b: auto}", "sum to 1, which leaves nothing"},
+      {"data: {a: 1}", "shares: {a: 0}", "must be auto or a number above 0"},
+      {"data: {a: 1}", "shares: {a: 1}, tokens: 5M, steps: 3, epochs: 1", "give only one of"},
+      {"b: {heldout: b.h5}", "replay: {heldout: b.h5}", "'replay' stands for earlier rounds'"},
+      {"{name: r}", "{name: r}\nclean: {near: remover}", "clean.near"},
+      {"{name: r}", "{name: r}\nparallel: {reduction_lanes: 6}", "a power of two was expected"},
       {"name: first", "name: first, init: previous", "`init: previous` in the first round"},
       {"name: first", "name: first, optimizer_state: carry",
        "`optimizer_state: carry` in the first round"},
@@ -216,6 +225,29 @@ TEST(Config, EveryCheckAcrossFieldsSaysWhatIsWrong) {
   for (const auto& [piece, replacement, message] : cases) {
     EXPECT_THAT(problems(with(piece, replacement)), HasSubstr(message)) << replacement;
   }
+}
+
+TEST(Config, ReplayStandsForTheSourcesOfEarlierRounds) {
+  const Config config = read(R"(
+run: {name: r}
+model: {from: m}
+sources: {a: {train: a.h5}, b: {train: b.h5}, c: {train: c.h5}, d: {train: d.h5}}
+rounds:
+  - {name: first, data: {c: 1, a: 2}}
+  - {name: second, shares: {b: 1}}
+  - {name: third, shares: {replay: 0.2, d: auto, a: 0.1}, tokens: 200M}
+)");
+  const auto names = [&](size_t round) {
+    std::vector<std::pair<std::string, size_t>> found;
+    for (const auto& [name, key] : trained_sources(config, round)) found.emplace_back(name, key);
+    return found;
+  };
+  using Found = std::vector<std::pair<std::string, size_t>>;
+  EXPECT_EQ(names(0), (Found{{"c", 0}, {"a", 1}}));
+  EXPECT_EQ(names(1), (Found{{"b", 0}}));
+  EXPECT_EQ(names(2), (Found{{"b", 0}, {"c", 0}, {"d", 1}, {"a", 2}}));
+  EXPECT_EQ(config.rounds[2].tokens, 200'000'000);
+  EXPECT_EQ(config.rounds[2].shares[1].second.value, 0);
 }
 
 TEST(Config, AGateOnASourceWithoutHeldoutExamplesIsAnError) {
@@ -332,7 +364,7 @@ TEST(RoundYaml, SeesWhatChangesTheComputation) {
        {"run.seed=2", "optimizer.lr=1", "optimizer.betas=[0.5, 0.5]", "optimizer.clip=2",
         "schedule.kind=cosine", "schedule.warmup=5", "batch.packs=32", "batch.seq_len=256",
         "batch.micro_packs=2", "loss.average=examples", "pack.max_documents=4", "model.from=other",
-        "sources.gsm8k.train=other.jsonl"}) {
+        "sources.gsm8k.train=other.jsonl", "clean.near=report", "parallel.reduction_lanes=4"}) {
     EXPECT_NE(round_yaml(read(kWhole, {change}), 0), before) << change;
   }
 }

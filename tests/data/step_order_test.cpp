@@ -1,0 +1,99 @@
+#include "data/step_order.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.hpp"
+
+namespace rondo::data {
+namespace {
+
+std::vector<double> random_costs(uint64_t seed, int64_t packs) {
+  const base::Random random(seed, "costs");
+  std::vector<double> costs;
+  for (int64_t i = 0; i < packs; ++i) {
+    costs.push_back(std::exp(3 * random.uniform(static_cast<uint64_t>(i))));
+  }
+  return costs;
+}
+
+TEST(StepOrder, TakesEveryPackOnceForManyShapes) {
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    const base::Random random(seed, "shapes");
+    const auto packs = 1 + static_cast<int64_t>(random.below(300, 0));
+    const auto per_step = 1 + static_cast<int64_t>(random.below(48, 1));
+    const StepOrder order{per_step, lanes_of(per_step, 8), seed, "plan"};
+    const auto costs = random_costs(seed, packs);
+    for (const int64_t epoch : {0, 1}) {
+      const auto places = order_of_epoch(order, costs, epoch);
+      EXPECT_EQ(std::ssize(places) % per_step, 0);
+      std::vector<int64_t> seen;
+      for (const int64_t pack : places) {
+        if (pack >= 0) seen.push_back(pack);
+      }
+      std::ranges::sort(seen);
+      ASSERT_EQ(std::ssize(seen), packs);
+      for (int64_t i = 0; i < packs; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], i);
+      // A step has the packs that the seeded order gives it.
+      const auto seeded = seeded_order(order, packs, epoch);
+      for (size_t begin = 0; begin < places.size(); begin += static_cast<size_t>(per_step)) {
+        const auto step = [&](std::vector<int64_t> all) {
+          std::vector<int64_t> own(all.begin() + static_cast<ptrdiff_t>(begin),
+                                   all.begin() + static_cast<ptrdiff_t>(begin) + per_step);
+          std::ranges::sort(own);
+          return own;
+        };
+        EXPECT_EQ(step(places), step(seeded));
+      }
+    }
+    if (packs > 4 * per_step) {
+      EXPECT_NE(seeded_order(order, packs, 0), seeded_order(order, packs, 1));
+    }
+  }
+}
+
+TEST(StepOrder, LanesCostAlikeForEveryNumberOfRanksThatDividesThem) {
+  const auto costs = random_costs(1, 64 * 40);
+  const StepOrder order{64, 8, 1, "plan"};
+  const auto places = order_of_epoch(order, costs, 0);
+  const auto seeded = seeded_order(order, std::ssize(costs), 0);
+  for (const int64_t ranks : {2, 4, 8}) {
+    const Imbalance before = imbalance_of(seeded, costs, 64, ranks);
+    const Imbalance after = imbalance_of(places, costs, 64, ranks);
+    EXPECT_GT(before.mean, 1.05);
+    EXPECT_LT(after.mean, 1.005) << ranks;
+    EXPECT_LT(after.worst, 1.03) << ranks;
+  }
+}
+
+TEST(StepOrder, DearPacksComeFirstInTheirLane) {
+  const auto costs = random_costs(2, 160);
+  const auto places = order_of_epoch({32, 4, 2, "plan"}, costs, 0);
+  for (size_t lane = 0; lane < places.size(); lane += 8) {
+    for (size_t i = 1; i < 8; ++i) {
+      EXPECT_GE(costs[static_cast<size_t>(places[lane + i - 1])],
+                costs[static_cast<size_t>(places[lane + i])]);
+    }
+  }
+}
+
+TEST(StepOrder, EmptyPlacesOfTheLastStepAreSpreadOverTheLanes) {
+  const std::vector<double> costs(13, 1.0);
+  const auto places = order_of_epoch({16, 4, 3, "plan"}, costs, 0);
+  for (size_t lane = 0; lane < 4; ++lane) {
+    const auto begin = places.begin() + static_cast<ptrdiff_t>(4 * lane);
+    EXPECT_LE(std::count(begin, begin + 4, -1), 1);
+  }
+}
+
+TEST(StepOrder, LanesArePowersOfTwoThatDivideTheStep) {
+  EXPECT_EQ(lanes_of(64, 8), 8);
+  EXPECT_EQ(lanes_of(12, 8), 4);
+  EXPECT_EQ(lanes_of(7, 8), 1);
+  EXPECT_EQ(lanes_of(2, 8), 2);
+}
+
+}  // namespace
+}  // namespace rondo::data
