@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/random.hpp"
@@ -25,7 +26,22 @@ Examples choose(const Examples& examples, int64_t count, uint64_t seed, const st
   return chosen;
 }
 
-Examples part_of_split(const PackRequest& request, const PackSource& source, base::Slice range) {
+// Of `rest`, what comes from no row that a held-out example comes from: a row may have become
+// several examples, of which one holds another.
+Examples without_rows_of(const PackInputs& inputs, const Examples& heldout, const Examples& rest) {
+  std::vector<std::string> paths;
+  std::set<std::pair<uint16_t, int64_t>> rows;
+  for (const Origin& origin : inputs.origins(heldout, paths)) rows.emplace(origin.file, origin.row);
+  const std::vector<Origin> origins = inputs.origins(rest, paths);
+  Examples kept;
+  for (size_t i = 0; i < rest.size(); ++i) {
+    if (!rows.contains({origins[i].file, origins[i].row})) kept.push_back(rest[i]);
+  }
+  return kept;
+}
+
+Examples part_of_split(const PackRequest& request, const PackSource& source,
+                       const PackInputs& inputs, base::Slice range) {
   Examples all;
   all.reserve(static_cast<size_t>(range.size()));
   for (int64_t i = range.begin; i < range.end; ++i) all.push_back(i);
@@ -42,7 +58,7 @@ Examples part_of_split(const PackRequest& request, const PackSource& source, bas
   rest.reserve(all.size() - heldout.size());
   std::set_difference(all.begin(), all.end(), heldout.begin(), heldout.end(),
                       std::back_inserter(rest));
-  return rest;
+  return without_rows_of(inputs, heldout, rest);
 }
 
 Examples keep_usable(const PackRequest& request, const PackSource& source, const PackInputs& inputs,
@@ -69,7 +85,8 @@ Examples keep_usable(const PackRequest& request, const PackSource& source, const
   }
   const double rejected = static_cast<double>(account.over_long) /
                           static_cast<double>(std::max<size_t>(examples.size(), 1));
-  if (rejected > request.max_rejected) {
+  // A few held-out examples say little about a source; its training part is what is judged.
+  if (rejected > request.max_rejected && !source.take_heldout) {
     base::fail_user(
         "source {}: {} of {} examples ({:.2f} %) have more than {} tokens and would be dropped; at "
         "most {:.2f} % may. Raise batch.seq_len, have them cut, or allow a larger share.",
@@ -147,7 +164,7 @@ std::vector<Examples> usable_examples(const PackRequest& request, const PackInpu
   for (size_t s = 0; s < request.sources.size(); ++s) {
     const PackSource& source = request.sources[s];
     SourceAccount account{.name = source.name};
-    const Examples examples = part_of_split(request, source, inputs.sources()[s]);
+    const Examples examples = part_of_split(request, source, inputs, inputs.sources()[s]);
     account.examples = static_cast<int64_t>(examples.size());
     usable.push_back(keep_usable(request, source, inputs, trained, examples, account));
     report.sources.push_back(account);

@@ -17,30 +17,37 @@ namespace rondo::data {
 
 namespace {
 
-// All usable examples as one list; the steps below speak of places in it.
+// All usable examples as one list, behind them those of earlier rounds; the steps below speak of
+// places in it.
 class Candidates {
  public:
-  Candidates(const PackInputs& inputs, const std::vector<std::vector<int64_t>>& usable)
-      : inputs_(inputs) {
+  Candidates(const PackInputs& inputs, const std::vector<bool>& replayed,
+             const std::vector<std::vector<int64_t>>& usable)
+      : inputs_(inputs), replayed_(replayed) {
     for (size_t s = 0; s < usable.size(); ++s) {
       for (const int64_t example : usable[s]) {
         examples_.push_back(example);
         sources_.push_back(static_cast<uint16_t>(s));
       }
     }
+    own_ = std::ssize(examples_);
+    for (int64_t i = inputs.earlier().begin; i < inputs.earlier().end; ++i) examples_.push_back(i);
     removed_.resize(examples_.size(), false);
   }
   int64_t size() const { return static_cast<int64_t>(examples_.size()); }
+  bool is_earlier(int64_t i) const { return i >= own_; }
+  // Comes again because it is meant to.
+  bool is_replayed(int64_t i) const { return !is_earlier(i) && replayed_[source(i)]; }
   int64_t example(int64_t i) const { return examples_[static_cast<size_t>(i)]; }
   size_t source(int64_t i) const { return sources_[static_cast<size_t>(i)]; }
   bool removed(int64_t i) const { return removed_[static_cast<size_t>(i)]; }
   void remove(int64_t i) { removed_[static_cast<size_t>(i)] = true; }
   const std::vector<int64_t>& examples() const { return examples_; }
   std::string words(int64_t i) const { return inputs_.read_words(example(i)); }
-  // Places of those not removed.
+  // Own places that are not removed.
   std::vector<int64_t> left() const {
     std::vector<int64_t> places;
-    for (int64_t i = 0; i < size(); ++i) {
+    for (int64_t i = 0; i < own_; ++i) {
       if (!removed(i)) places.push_back(i);
     }
     return places;
@@ -48,35 +55,52 @@ class Candidates {
 
  private:
   const PackInputs& inputs_;
+  const std::vector<bool>& replayed_;
   std::vector<int64_t> examples_;  // numbers in PackInputs
   std::vector<uint16_t> sources_;
   std::vector<bool> removed_;
+  int64_t own_ = 0;
+};
+
+// What was found of one kind of likeness: the first of the same, or edges.
+struct Likeness {
+  std::vector<int64_t> first;  // by place
+  NearDuplicates near;         // between places
 };
 
 void find_exact(const PackInputs& inputs, const CleanSettings& settings, Candidates& candidates,
-                std::vector<Finding>& findings, comm::Control& control, comm::Group& group) {
-  if (settings.exact == CleanAction::kOff) return;
-  const std::vector<int64_t> first = first_of_same(
-      candidates.size(), [&](int64_t i) { return inputs.read_content(candidates.example(i)); },
+                Likeness& likeness, std::vector<Finding>& findings, comm::Control& control,
+                comm::Group& group) {
+  if (settings.exact == CleanAction::kOff && settings.across_rounds == CleanAction::kOff) return;
+  likeness.first = first_of_same(
+      candidates.size(),
+      [&](int64_t i) {
+        // What is replayed is like nothing but itself.
+        const std::string own = candidates.is_replayed(i) ? fmt::format("{} of replay ", i) : "";
+        return own + inputs.read_content(candidates.example(i));
+      },
       hash_text, control, group);
-  for (int64_t i = 0; i < candidates.size(); ++i) {
-    const int64_t same = first[static_cast<size_t>(i)];
+  if (settings.exact == CleanAction::kOff) return;
+  for (int64_t i = 0; i < candidates.size() && !candidates.is_earlier(i); ++i) {
+    const int64_t same = likeness.first[static_cast<size_t>(i)];
     if (same == i) continue;
     findings.push_back({FindingKind::kExact, i, same, 1.0});
     if (settings.exact == CleanAction::kRemove) candidates.remove(i);
   }
 }
 
-void find_near(const PackInputs& inputs, const CleanSettings& settings, Candidates& candidates,
-               std::vector<Finding>& findings, NearDuplicates& found, comm::Control& control,
-               comm::Group& group) {
-  if (settings.near == CleanAction::kOff) return;
-  // Exact duplicates are looked at once, whatever is done with them.
+// Compares all that are not exact duplicates of one before: those are looked at once, whatever is
+// done with them.
+void compare_near(const PackInputs& inputs, const CleanSettings& settings,
+                  const Candidates& candidates, Likeness& likeness, comm::Control& control,
+                  comm::Group& group) {
+  if (settings.near == CleanAction::kOff && settings.across_rounds == CleanAction::kOff) return;
   std::vector<int64_t> places;
-  std::vector<bool> exact(static_cast<size_t>(candidates.size()), false);
-  for (const Finding& finding : findings) exact[static_cast<size_t>(finding.example)] = true;
   for (int64_t i = 0; i < candidates.size(); ++i) {
-    if (!exact[static_cast<size_t>(i)]) places.push_back(i);
+    const bool looked_at = settings.exact != CleanAction::kOff || candidates.is_earlier(i);
+    const bool repeats =
+        looked_at && !likeness.first.empty() && likeness.first[static_cast<size_t>(i)] != i;
+    if (!repeats && !candidates.is_replayed(i)) places.push_back(i);
   }
   const auto place = [&](int64_t i) { return places[static_cast<size_t>(i)]; };
   std::vector<Origin> origins;
@@ -84,40 +108,73 @@ void find_near(const PackInputs& inputs, const CleanSettings& settings, Candidat
     std::vector<std::string> paths;
     origins = inputs.origins(candidates.examples(), paths);
   });
-  const auto origin = [&](int64_t i) { return origins[static_cast<size_t>(place(i))]; };
-  const auto one_row = [&](int64_t a, int64_t b) {
-    return origin(a).file == origin(b).file && origin(a).row == origin(b).row;
+  const auto unrelated = [&](int64_t a, int64_t b) {
+    const Origin& first = origins[static_cast<size_t>(place(a))];
+    const Origin& second = origins[static_cast<size_t>(place(b))];
+    const bool one_row = first.file == second.file && first.row == second.row;
+    return one_row || (candidates.is_earlier(place(a)) && candidates.is_earlier(place(b)));
   };
   NearSettings near;
   near.jaccard = settings.jaccard;
   near.shingle_words = settings.shingle_words;
   near.bands = settings.bands;
   near.band_rows = settings.band_rows;
-  found = near_duplicates(
+  likeness.near = near_duplicates(
       static_cast<int64_t>(places.size()), [&](int64_t i) { return candidates.words(place(i)); },
-      one_row, near, control, group);
+      unrelated, near, control, group);
+  for (Edge& edge : likeness.near.edges) {
+    edge.first = place(edge.first);
+    edge.second = place(edge.second);
+  }
+}
 
-  Components components(static_cast<int64_t>(places.size()));
-  std::vector<double> likest(places.size(), 0);
-  for (const Edge& edge : found.edges) {
+void find_near(const PackInputs& inputs, const CleanSettings& settings, Candidates& candidates,
+               const Likeness& likeness, std::vector<Finding>& findings) {
+  if (settings.near == CleanAction::kOff) return;
+  const auto count = static_cast<size_t>(candidates.size());
+  Components components(candidates.size());
+  std::vector<double> likest(count, 0);
+  for (const Edge& edge : likeness.near.edges) {
+    if (candidates.is_earlier(edge.second)) continue;
     components.connect(edge.first, edge.second);
     for (const int64_t end : {edge.first, edge.second}) {
       double& best = likest[static_cast<size_t>(end)];
       best = std::max(best, edge.similarity);
     }
   }
-  std::vector<int64_t> keeper(places.size());  // by root
-  for (int64_t i = 0; i < static_cast<int64_t>(places.size()); ++i) {
+  const auto length = [&](int64_t i) { return inputs.length(candidates.example(i)); };
+  std::vector<int64_t> keeper(count);  // by root
+  for (int64_t i = 0; i < candidates.size(); ++i) {
     const int64_t root = components.root(i);
     int64_t& kept = keeper[static_cast<size_t>(root)];
-    const auto length = [&](int64_t at) { return inputs.length(candidates.example(place(at))); };
     if (i == root || (settings.keep_longest && length(i) > length(kept))) kept = i;
   }
-  for (int64_t i = 0; i < static_cast<int64_t>(places.size()); ++i) {
+  for (int64_t i = 0; i < candidates.size(); ++i) {
     const int64_t kept = keeper[static_cast<size_t>(components.root(i))];
     if (kept == i) continue;
-    findings.push_back({FindingKind::kNear, place(i), place(kept), likest[static_cast<size_t>(i)]});
-    if (settings.near == CleanAction::kRemove) candidates.remove(place(i));
+    findings.push_back({FindingKind::kNear, i, kept, likest[static_cast<size_t>(i)]});
+    if (settings.near == CleanAction::kRemove) candidates.remove(i);
+  }
+}
+
+// Own examples that are the same as, or near, one that an earlier round trained on.
+void find_earlier(const CleanSettings& settings, Candidates& candidates, const Likeness& likeness,
+                  std::vector<Finding>& findings) {
+  if (settings.across_rounds == CleanAction::kOff) return;
+  std::map<int64_t, std::pair<int64_t, double>> found;  // own place: the earlier one it is like
+  for (int64_t i = 0; i < candidates.size(); ++i) {
+    const int64_t same = likeness.first[static_cast<size_t>(i)];
+    if (candidates.is_earlier(i) && !candidates.is_earlier(same)) found.try_emplace(same, i, 1.0);
+  }
+  for (const Edge& edge : likeness.near.edges) {
+    if (!candidates.is_earlier(edge.second) || candidates.is_earlier(edge.first)) continue;
+    auto& best = found.try_emplace(edge.first, edge.second, edge.similarity).first->second;
+    if (edge.similarity > best.second) best = {edge.second, edge.similarity};
+  }
+  for (const auto& [own, earlier] : found) {
+    if (candidates.removed(own)) continue;
+    findings.push_back({FindingKind::kEarlier, own, earlier.first, earlier.second});
+    if (settings.across_rounds == CleanAction::kRemove) candidates.remove(own);
   }
 }
 
@@ -189,6 +246,7 @@ void count(const Candidates& candidates, const std::vector<Finding>& findings,
     SourceAccount& account = accounts[candidates.source(finding.example)];
     if (finding.kind == FindingKind::kExact) ++account.exact_duplicates;
     if (finding.kind == FindingKind::kNear) ++account.near_duplicates;
+    if (finding.kind == FindingKind::kEarlier) ++account.in_earlier_rounds;
     if (finding.kind == FindingKind::kContaminated) contaminated.push_back(finding.example);
   }
   std::ranges::sort(contaminated);
@@ -200,18 +258,20 @@ void count(const Candidates& candidates, const std::vector<Finding>& findings,
 
 }  // namespace
 
-Cleaned clean(const PackInputs& inputs, const std::vector<std::vector<int64_t>>& usable,
-              const CleanSettings& settings, std::vector<SourceAccount>& accounts,
-              comm::Control& control, comm::Group& group) {
-  Candidates candidates(inputs, usable);
+Cleaned clean(const PackInputs& inputs, const std::vector<bool>& replayed,
+              const std::vector<std::vector<int64_t>>& usable, const CleanSettings& settings,
+              std::vector<SourceAccount>& accounts, comm::Control& control, comm::Group& group) {
+  Candidates candidates(inputs, replayed, usable);
   CleanReport report;
-  NearDuplicates near;
-  find_exact(inputs, settings, candidates, report.findings, control, group);
-  find_near(inputs, settings, candidates, report.findings, near, control, group);
+  Likeness likeness;
+  find_exact(inputs, settings, candidates, likeness, report.findings, control, group);
+  compare_near(inputs, settings, candidates, likeness, control, group);
+  find_near(inputs, settings, candidates, likeness, report.findings);
+  find_earlier(settings, candidates, likeness, report.findings);
   find_contamination(settings, candidates, report, control, group);
   count(candidates, report.findings, accounts);
-  report.candidates = near.candidates;
-  report.wide_buckets = near.wide_buckets;
+  report.candidates = likeness.near.candidates;
+  report.wide_buckets = likeness.near.wide_buckets;
 
   Cleaned result;
   result.kept.resize(usable.size());

@@ -22,9 +22,10 @@ struct Cleaned {
 
 // Collective over all ranks, which share the work; `kept`, `refusal` and the counts in `accounts`
 // are the same on every rank and for any number of them. `usable`: by source the examples that can
-// be packed, ascending.
-Cleaned clean(const PackInputs& inputs, const std::vector<std::vector<int64_t>>& usable,
-              const CleanSettings& settings, std::vector<SourceAccount>& accounts,
-              comm::Control& control, comm::Group& group);
+// be packed, ascending. `replayed`: by source, whether its examples come again from earlier rounds;
+// they are checked against evaluation sets alone.
+Cleaned clean(const PackInputs& inputs, const std::vector<bool>& replayed,
+              const std::vector<std::vector<int64_t>>& usable, const CleanSettings& settings,
+              std::vector<SourceAccount>& accounts, comm::Control& control, comm::Group& group);
 
 }  // namespace rondo::data

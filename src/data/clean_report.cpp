@@ -29,6 +29,7 @@ std::string quote(const std::string& words) {
 json as_json(const CleanSettings& settings) {
   return {{"exact", name_of(settings.exact)},
           {"near", name_of(settings.near)},
+          {"across_rounds", name_of(settings.across_rounds)},
           {"jaccard", settings.jaccard},
           {"shingle_words", settings.shingle_words},
           {"bands", settings.bands},
@@ -43,7 +44,8 @@ json as_json(const CleanSettings& settings) {
 }
 
 const char* name_of(FindingKind kind) {
-  constexpr std::array kNames = {"exact duplicate", "near-duplicate", "contaminated"};
+  constexpr std::array kNames = {"exact duplicate", "near-duplicate", "in an earlier round",
+                                 "contaminated"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -105,7 +107,7 @@ json describe(const CleanReport& report, const CleanSettings& settings,
     return entry;
   };
   json findings = json::array();
-  std::array<int64_t, 3> seen{};
+  std::array<int64_t, 4> seen{};
   for (const Finding& finding : report.findings) {
     const bool quoted = seen[static_cast<size_t>(finding.kind)]++ < kQuoted;
     json entry = {{"kind", name_of(finding.kind)},
@@ -128,6 +130,7 @@ json describe(const CleanReport& report, const CleanSettings& settings,
                        {"kept", report.kept[s]},
                        {"exact_duplicates", accounts[s].exact_duplicates},
                        {"near_duplicates", accounts[s].near_duplicates},
+                       {"in_earlier_rounds", accounts[s].in_earlier_rounds},
                        {"contaminated", accounts[s].contaminated}});
   }
   json sets = json::array();

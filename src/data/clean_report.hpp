@@ -14,7 +14,7 @@
 
 namespace rondo::data {
 
-enum class FindingKind { kExact, kNear, kContaminated };
+enum class FindingKind { kExact, kNear, kEarlier, kContaminated };
 
 // An example and what it was found to be like.
 struct Finding {

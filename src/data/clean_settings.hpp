@@ -20,8 +20,11 @@ struct EvaluationSet {
 };
 
 struct CleanSettings {
-  CleanAction exact = CleanAction::kOff;          // same tokens with the same weights
-  CleanAction near = CleanAction::kOff;           // near_duplicates.hpp
+  CleanAction exact = CleanAction::kOff;  // same tokens with the same weights
+  CleanAction near = CleanAction::kOff;   // near_duplicates.hpp
+  // Examples that an earlier round trained on, from another source than this round's (exact or
+  // near).
+  CleanAction across_rounds = CleanAction::kOff;
   CleanAction contamination = CleanAction::kOff;  // contamination.hpp
   // Of near-duplicates.
   double jaccard = 0.7;
@@ -39,7 +42,7 @@ struct CleanSettings {
 
   bool any() const {
     return exact != CleanAction::kOff || near != CleanAction::kOff ||
-           contamination != CleanAction::kOff;
+           across_rounds != CleanAction::kOff || contamination != CleanAction::kOff;
   }
 };
 

@@ -12,6 +12,7 @@ namespace rondo::data {
 
 namespace {
 
+constexpr double kLeast = 1e-9;       // that shares of numbers have to leave to those by size
 constexpr double kTolerance = 0.005;  // of a share, before it is remarked on
 
 struct Sums {
@@ -40,12 +41,18 @@ std::vector<double> shares_of(const Mix& mix, const std::vector<Sums>& wholes) {
   std::vector<double> shares;
   double given = 0;
   double powers = 0;
+  double largest = 0;
+  for (const Sums& whole : wholes) largest = std::max(largest, whole.by(mix.by));
+  // Relative to the largest, so that no power overflows.
+  const auto power_of = [&](size_t p) {
+    return std::pow(wholes[p].by(mix.by) / largest, 1 / mix.temperature);
+  };
   for (size_t p = 0; p < mix.parts.size(); ++p) {
     shares.push_back(mix.parts[p].share);
     given += mix.parts[p].share;
-    if (mix.parts[p].share == 0) powers += std::pow(wholes[p].by(mix.by), 1 / mix.temperature);
+    if (mix.parts[p].share == 0) powers += power_of(p);
   }
-  if (powers > 0 && !(given < 1)) {
+  if (powers > 0 && !(given < 1 - kLeast)) {
     base::fail_user(
         "shares: those that are given sum to {}, which leaves nothing to the ones that are auto. "
         "Let them sum to less than 1.",
@@ -53,8 +60,8 @@ std::vector<double> shares_of(const Mix& mix, const std::vector<Sums>& wholes) {
   }
   for (size_t p = 0; p < shares.size(); ++p) {
     const bool automatic = shares[p] == 0;
-    const double power = std::pow(wholes[p].by(mix.by), 1 / mix.temperature);
-    shares[p] = automatic ? (1 - given) * power / powers : shares[p] / (powers > 0 ? 1 : given);
+    shares[p] =
+        automatic ? (1 - given) * power_of(p) / powers : shares[p] / (powers > 0 ? 1 : given);
   }
   return shares;
 }
@@ -127,6 +134,13 @@ Drawn draw(const Mix& mix, const std::vector<std::vector<Drawable>>& pools, uint
   for (size_t p = 0; p < pools.size(); ++p) {
     result.examples.push_back(
         draw_from(pools[p], shares[p] * units, mix.by, seed, mix.parts[p].name));
+    if (result.examples[p].empty()) {
+      base::fail_user(
+          "shares.{}: {:.3f} % of a budget of {:.0f} tokens is less than one of its examples. "
+          "Raise "
+          "`tokens` or the share.",
+          mix.parts[p].name, 100 * shares[p], budget);
+    }
     std::vector<std::pair<int64_t, size_t>> place;
     for (size_t i = 0; i < pools[p].size(); ++i) place.emplace_back(pools[p][i].example, i);
     std::ranges::sort(place);

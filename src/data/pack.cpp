@@ -117,17 +117,23 @@ json describe_order(const PackRequest& request, const Documents& documents, cons
     costs.push_back(cost);
   }
   const StepOrder order{request.packs_per_step, request.lanes, request.seed, plan_hash};
-  const auto figures = [&](const std::vector<int64_t>& places) {
-    const Imbalance found = imbalance_of(places, costs, request.packs_per_step, request.lanes);
+  const std::vector<int64_t> before = seeded_order(order, plan.packs(), 0);
+  const std::vector<int64_t> places = order_of_epoch(order, costs, 0);
+  const auto figures = [&](const std::vector<int64_t>& taken, int64_t ranks) {
+    const Imbalance found = imbalance_of(taken, costs, request.packs_per_step, ranks);
     return json{{"mean", found.mean}, {"worst", found.worst}};
   };
-  const std::vector<int64_t> places = order_of_epoch(order, costs, 0);
+  json by_ranks = json::array();
+  for (int64_t ranks = 2; ranks <= std::min<int64_t>(request.packs_per_step, 64); ++ranks) {
+    if (request.packs_per_step % ranks != 0) continue;
+    by_ranks.push_back(
+        {{"ranks", ranks}, {"before", figures(before, ranks)}, {"after", figures(places, ranks)}});
+  }
   base::Hasher hasher;
   add_to(hasher, places);
   return {{"packs_per_step", request.packs_per_step},
           {"lanes", request.lanes},
-          {"imbalance_before", figures(seeded_order(order, plan.packs(), 0))},
-          {"imbalance_after", figures(places)},
+          {"imbalance", by_ranks},
           {"first_epoch_hash", hasher.hex()}};
 }
 
@@ -214,6 +220,13 @@ json describe_inputs(const PackRequest& request, const PackInputs& inputs,
   return list;
 }
 
+// Files of its own sources, which are the first of PackInputs::files().
+int64_t files_of(const PackRequest& request) {
+  int64_t files = 0;
+  for (const PackSource& source : request.sources) files += std::ssize(source.files);
+  return files;
+}
+
 // Collective over all ranks. Leaves out of `examples` what cleaning removes; the report's text on
 // rank 0, "" without cleaning. UserError when a gate fails; the report then lies beside the folder.
 std::string clean_examples(const PackRequest& request, const PackInputs& inputs,
@@ -221,14 +234,19 @@ std::string clean_examples(const PackRequest& request, const PackInputs& inputs,
                            comm::Control& control, comm::Group& group, base::Console& console) {
   if (!request.clean.any()) return {};
   console.line("cleaning the examples of {}", request.out_folder);
-  Cleaned cleaned = clean(inputs, examples, request.clean, report.sources, control, group);
+  std::vector<bool> replayed;
+  for (const PackSource& source : request.sources) replayed.push_back(source.replayed);
+  Cleaned cleaned =
+      clean(inputs, replayed, examples, request.clean, report.sources, control, group);
   examples = std::move(cleaned.kept);
   std::string text;
   control.on_first([&] {
     text = cleaned.report.dump(1, ' ', true, json::error_handler_t::replace) + "\n";
     if (cleaned.refusal.empty()) return;
     const std::string path = request.out_folder + ".refused-clean.json";
-    fs::create_directories(fs::path(path).parent_path());
+    if (const auto parent = fs::path(path).parent_path(); !parent.empty()) {
+      fs::create_directories(parent);
+    }
     base::write_text_durably(path, text);
     base::fail_user("{} What was found: {}", cleaned.refusal, path);
   });
@@ -253,10 +271,9 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
   control.on_first([&] { check_target(request.out_folder); });
 
   // Inputs in, documents chosen, packs planned: the same on every rank.
-  const std::vector<json> hashes =
-      shared_out(static_cast<int64_t>(inputs.files().size()), control, [&](int64_t i) {
-        return json{{"xxh3", base::hash_file(inputs.files()[static_cast<size_t>(i)].path())}};
-      });
+  const std::vector<json> hashes = shared_out(files_of(request), control, [&](int64_t i) {
+    return json{{"xxh3", base::hash_file(inputs.files()[static_cast<size_t>(i)].path())}};
+  });
   const std::vector<int32_t> trained = count_trained(inputs, request.seq_len, control, group);
   PackReport report;
   std::vector<std::vector<int64_t>> examples;
@@ -273,6 +290,7 @@ PackReport pack(const PackRequest& request, comm::Control& control, comm::Group&
   report.packs = plan.packs();
   report.seq_len = request.seq_len;
   report.plan_hash = hash_plan(request, hashes, documents, plan);
+  control.same_on_all_ranks(report.plan_hash, "the plan of the packs");
   report.order = describe_order(request, documents, plan, report.plan_hash);
   console.line("packing {} documents into {} packs of {} tokens: {}", documents.size(),
                plan.packs(), request.seq_len, request.out_folder);

@@ -9,26 +9,35 @@
 
 namespace rondo::data {
 
+base::Slice PackInputs::open_source(const PackSource& source, int64_t vocab) {
+  const int64_t begin = examples();
+  for (const std::string& path : source.files) {
+    files_.push_back(TokenizedFile::open(path, vocab));
+    const TokenizedFile& file = files_.back();
+    const TokenizedFile& first = files_.front();
+    if (file.info().tokenizer_hash != first.info().tokenizer_hash) {
+      base::fail_user(
+          "{}: was made with another tokenizer (hash {}) than {} (hash {}). Tokenise all sources "
+          "with the model's tokenizer.",
+          path, file.info().tokenizer_hash, first.path(), first.info().tokenizer_hash);
+    }
+    first_example_.push_back(examples() + file.examples());
+    const std::vector<uint64_t> ids = file.example_ids();
+    example_ids_.insert(example_ids_.end(), ids.begin(), ids.end());
+  }
+  return {begin, examples()};
+}
+
 PackInputs PackInputs::open(const PackRequest& request) {
   PackInputs inputs;
   inputs.first_example_.push_back(0);
   for (const PackSource& source : request.sources) {
-    const int64_t begin = inputs.examples();
-    for (const std::string& path : source.files) {
-      inputs.files_.push_back(TokenizedFile::open(path, request.vocab));
-      const TokenizedFile& file = inputs.files_.back();
-      const TokenizedFile& first = inputs.files_.front();
-      if (file.info().tokenizer_hash != first.info().tokenizer_hash) {
-        base::fail_user(
-            "{}: was made with another tokenizer (hash {}) than {} (hash {}). Tokenise all sources "
-            "with the model's tokenizer.",
-            path, file.info().tokenizer_hash, first.path(), first.info().tokenizer_hash);
-      }
-      inputs.first_example_.push_back(inputs.examples() + file.examples());
-      const std::vector<uint64_t> ids = file.example_ids();
-      inputs.example_ids_.insert(inputs.example_ids_.end(), ids.begin(), ids.end());
-    }
-    inputs.sources_.push_back({begin, inputs.examples()});
+    inputs.sources_.push_back(inputs.open_source(source, request.vocab));
+  }
+  inputs.earlier_ = {inputs.examples(), inputs.examples()};
+  if (request.clean.across_rounds != CleanAction::kOff) {
+    for (const PackSource& source : request.earlier) inputs.open_source(source, request.vocab);
+    inputs.earlier_.end = inputs.examples();
   }
   inputs.merge_weight_tables();
   return inputs;

@@ -22,8 +22,9 @@ class PackInputs {
 
   const std::vector<TokenizedFile>& files() const { return files_; }
   int64_t examples() const { return first_example_.back(); }
-  // The examples of each source.
+  // The examples of each source; behind them, those of earlier rounds' sources.
   const std::vector<base::Slice>& sources() const { return sources_; }
+  base::Slice earlier() const { return earlier_; }
   // "FILE, example 17", for messages.
   std::string describe(int64_t example) const;
 
@@ -55,11 +56,13 @@ class PackInputs {
     int64_t example;  // within the file
   };
   Place place(int64_t example) const;
+  base::Slice open_source(const PackSource& source, int64_t vocab);
   void merge_weight_tables();
 
   std::vector<TokenizedFile> files_;
   std::vector<int64_t> first_example_;  // by file, and the end
   std::vector<base::Slice> sources_;
+  base::Slice earlier_;
   std::vector<uint64_t> example_ids_;
   std::vector<float> weight_table_;
   std::vector<std::array<uint8_t, 256>> codes_;  // by file: its code -> code in weight_table_

@@ -32,6 +32,7 @@ nlohmann::json PackReport::to_json() const {
                     {"cut", source.cut},
                     {"exact_duplicates", source.exact_duplicates},
                     {"near_duplicates", source.near_duplicates},
+                    {"in_earlier_rounds", source.in_earlier_rounds},
                     {"contaminated", source.contaminated},
                     {"documents", source.documents},
                     {"repeats", source.repeats},
@@ -43,7 +44,8 @@ nlohmann::json PackReport::to_json() const {
   return {{"sources", list},          {"packs", packs},       {"seq_len", seq_len},
           {"documents", documents()}, {"tokens", tokens()},   {"trained_tokens", trained_tokens()},
           {"weight", weight()},       {"padding", padding()}, {"fill", fill()},
-          {"clean_hash", clean_hash}, {"mix", mix},           {"order", order}};
+          {"clean_hash", clean_hash}, {"mix", mix},           {"order", order},
+          {"remarks", remarks}};
 }
 
 void PackReport::print(base::Console& console) const {
@@ -58,9 +60,16 @@ void PackReport::print(base::Console& console) const {
                  source.fully_masked, source.cut, source.tokens, source.trained_tokens);
   }
   for (const SourceAccount& source : sources) {
-    if (source.exact_duplicates + source.near_duplicates + source.contaminated == 0) continue;
-    console.line("cleaning {}: {} exact duplicates, {} near-duplicates, {} contaminated",
-                 source.name, source.exact_duplicates, source.near_duplicates, source.contaminated);
+    if (source.exact_duplicates + source.near_duplicates + source.in_earlier_rounds +
+            source.contaminated ==
+        0) {
+      continue;
+    }
+    console.line(
+        "cleaning {}: {} exact duplicates, {} near-duplicates, {} in earlier rounds, {} "
+        "contaminated",
+        source.name, source.exact_duplicates, source.near_duplicates, source.in_earlier_rounds,
+        source.contaminated);
   }
   if (mix.is_object()) {
     console.line("shares by {}, {} of {} tokens asked for", mix["by"].get<std::string>(),
@@ -80,16 +89,14 @@ void PackReport::print(base::Console& console) const {
   for (const std::string& remark : remarks) console.warn("{}", remark);
   console.line("{} packs of {} tokens, {:.3f} % filled ({} tokens of padding), plan {}", packs,
                seq_len, 100 * fill(), padding(), plan_hash.substr(0, 12));
-  if (!order.is_object()) return;
-  const nlohmann::json& before = order["imbalance_before"];
-  const nlohmann::json& after = order["imbalance_after"];
-  console.line(
-      "{} packs a step in {} lanes: the dearest costs {:.3f} times the mean ({:.3f} at worst), "
-      "{:.3f} "
-      "({:.3f}) before balancing",
-      order["packs_per_step"].get<int64_t>(), order["lanes"].get<int64_t>(),
-      after["mean"].get<double>(), after["worst"].get<double>(), before["mean"].get<double>(),
-      before["worst"].get<double>());
+  if (!order.is_object() || order["imbalance"].empty()) return;
+  std::string text;
+  for (const nlohmann::json& entry : order["imbalance"]) {
+    text += fmt::format("{}{} ranks {:.3f} ({:.3f})", text.empty() ? "" : ", ",
+                        entry["ranks"].get<int64_t>(), entry["after"]["mean"].get<double>(),
+                        entry["before"]["mean"].get<double>());
+  }
+  console.line("the dearest rank's attention over the mean rank's, and before balancing: {}", text);
 }
 
 }  // namespace rondo::data

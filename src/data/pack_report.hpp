@@ -19,6 +19,7 @@ struct SourceAccount {
   // Found by cleaning; left out where that was asked for (clean.hpp).
   int64_t exact_duplicates = 0;
   int64_t near_duplicates = 0;
+  int64_t in_earlier_rounds = 0;
   int64_t contaminated = 0;
   int64_t documents = 0;       // packed, repeats included
   int64_t repeats = 0;         // documents beyond the first of each example

@@ -17,6 +17,21 @@ using nlohmann::json;
 
 namespace {
 
+json identity_of(const std::vector<PackSource>& sources) {
+  json list = json::array();
+  for (const PackSource& source : sources) {
+    json files = json::array();
+    for (const std::string& path : source.files) {
+      const TokenizedInfo info = read_tokenized_info(path);
+      files.push_back({info.file_bytes, info.tokenizer_hash, info.template_hash, info.settings_hash,
+                       info.vocab_size, info.end_of_turn_id, info.source_files, info.counts});
+    }
+    list.push_back({source.name, files, source.passes, source.heldout_split, source.take_heldout,
+                    source.max_examples, source.part, source.replayed});
+  }
+  return list;
+}
+
 json identity_of(const CleanSettings& clean) {
   json sets = json::array();
   if (clean.contamination != CleanAction::kOff) {
@@ -28,6 +43,7 @@ json identity_of(const CleanSettings& clean) {
   }
   return {static_cast<int>(clean.exact),
           static_cast<int>(clean.near),
+          static_cast<int>(clean.across_rounds),
           static_cast<int>(clean.contamination),
           clean.jaccard,
           clean.shingle_words,
@@ -50,20 +66,10 @@ json identity_of(const Mix& mix) {
 }  // namespace
 
 std::string request_hash(const PackRequest& request) {
-  json sources = json::array();
-  for (const PackSource& source : request.sources) {
-    json files = json::array();
-    for (const std::string& path : source.files) {
-      const TokenizedInfo info = read_tokenized_info(path);
-      files.push_back({info.file_bytes, info.tokenizer_hash, info.template_hash, info.settings_hash,
-                       info.vocab_size, info.end_of_turn_id, info.source_files, info.counts});
-    }
-    sources.push_back({source.name, files, source.passes, source.heldout_split, source.take_heldout,
-                       source.max_examples, source.part});
-  }
+  const bool across = request.clean.across_rounds != CleanAction::kOff;
   const json all = {kPackedFormat,
                     kPackedVersion,
-                    sources,
+                    identity_of(request.sources),
                     request.seq_len,
                     request.max_documents,
                     request.seed,
@@ -72,7 +78,8 @@ std::string request_hash(const PackRequest& request) {
                     static_cast<int>(request.over_long),
                     request.max_rejected,
                     identity_of(request.clean),
-                    request.mix ? identity_of(*request.mix) : json()};
+                    request.mix ? identity_of(*request.mix) : json(),
+                    across ? identity_of(request.earlier) : json()};
   return base::hash_hex(all.dump(-1, ' ', true, json::error_handler_t::replace));
 }
 

@@ -23,7 +23,8 @@ struct PackSource {
   std::vector<std::string> files;  // tokenised
   // How often each example is used: 2.5 is twice every one and once more a seeded half.
   double passes = 1.0;
-  size_t part = 0;  // of PackRequest::mix, where there is one; passes are not used then
+  bool replayed = false;  // comes again from earlier rounds: never counted as a duplicate
+  size_t part = 0;        // of PackRequest::mix, where there is one; passes are not used then
   // A seeded choice of this many examples is held out; 0: there is no split.
   int64_t heldout_split = 0;
   bool take_heldout = false;  // take the held-out part of the split, else the rest
@@ -43,6 +44,8 @@ struct PackRequest {
   OverLong over_long = OverLong::kDrop;
   double max_rejected = 0.01;
   CleanSettings clean;
+  // Sources of earlier rounds that are not this one's, for clean.across_rounds alone.
+  std::vector<PackSource> earlier;
   std::optional<Mix> mix;  // shares in place of passes
   // How the packs will be taken (step_order.hpp), for the figures of the report alone: another
   // batch needs no new packs. 0: not known.

@@ -14,8 +14,10 @@ namespace rondo::data {
 
 namespace {
 
-struct Lane {
-  std::vector<int64_t> packs;
+using Packs = std::vector<int64_t>;
+
+struct Group {
+  Packs packs;
   double cost = 0;
 };
 
@@ -23,33 +25,33 @@ double cost_of(int64_t pack, std::span<const double> costs) {
   return pack < 0 ? 0 : costs[static_cast<size_t>(pack)];
 }
 
-// The dearest pack first, to the cheapest lane that still has room (R. L. Graham, "Bounds on
-// multiprocessing timing anomalies", 1969, with lanes of equal numbers); equal lanes: the first.
-std::vector<Lane> deal(std::vector<int64_t> packs, std::span<const double> costs, int64_t lanes) {
+// The dearest pack first, to the cheapest group that still has room (R. L. Graham, "Bounds on
+// multiprocessing timing anomalies", 1969, with groups of equal numbers); equal groups: the first.
+std::vector<Group> deal(Packs packs, std::span<const double> costs, int64_t count) {
   std::ranges::stable_sort(packs, std::greater{}, [&](int64_t pack) {
     return pack < 0 ? -1.0 : costs[static_cast<size_t>(pack)];  // empty ones last
   });
-  const size_t room = packs.size() / static_cast<size_t>(lanes);
-  std::vector<Lane> dealt(static_cast<size_t>(lanes));
+  const size_t room = packs.size() / static_cast<size_t>(count);
+  std::vector<Group> groups(static_cast<size_t>(count));
   for (const int64_t pack : packs) {
-    Lane* cheapest = nullptr;
-    for (Lane& lane : dealt) {
-      const bool takes = lane.packs.size() < room;
-      if (takes && (cheapest == nullptr || lane.cost < cheapest->cost)) cheapest = &lane;
+    Group* cheapest = nullptr;
+    for (Group& group : groups) {
+      const bool takes = group.packs.size() < room;
+      if (takes && (cheapest == nullptr || group.cost < cheapest->cost)) cheapest = &group;
     }
     cheapest->packs.push_back(pack);
     cheapest->cost += cost_of(pack, costs);
   }
-  return dealt;
+  return groups;
 }
 
-// Swaps a pack of the dearest lane with one of the cheapest while that brings the two nearer to
+// Swaps a pack of the dearest group with one of the cheapest while that brings the two nearer to
 // each other.
-void even_out(std::vector<Lane>& lanes, std::span<const double> costs) {
-  const auto by_cost = [](const Lane& a, const Lane& b) { return a.cost < b.cost; };
-  for (size_t round = 0; round < 4 * lanes.size(); ++round) {
-    Lane& low = *std::ranges::min_element(lanes, by_cost);
-    Lane& high = *std::ranges::max_element(lanes, by_cost);
+void even_out(std::vector<Group>& groups, std::span<const double> costs) {
+  const auto by_cost = [](const Group& a, const Group& b) { return a.cost < b.cost; };
+  for (size_t round = 0; round < 4 * groups.size(); ++round) {
+    Group& low = *std::ranges::min_element(groups, by_cost);
+    Group& high = *std::ranges::max_element(groups, by_cost);
     const double gap = high.cost - low.cost;
     double best = gap;
     std::pair<size_t, size_t> swap;
@@ -69,6 +71,22 @@ void even_out(std::vector<Lane>& lanes, std::span<const double> costs) {
     std::swap(high.packs[swap.first], low.packs[swap.second]);
     high.cost -= moved;
     low.cost += moved;
+  }
+}
+
+// Deals packs to `count` neighbouring groups, and each of these again by the prime factors of what
+// it holds, so that neighbouring parts of any size made of these factors cost alike.
+void arrange(std::span<int64_t> packs, int64_t count, std::span<const double> costs) {
+  if (count <= 1 || packs.size() <= 1) return;
+  std::vector<Group> groups = deal({packs.begin(), packs.end()}, costs, count);
+  even_out(groups, costs);
+  const size_t size = groups[0].packs.size();
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const std::span<int64_t> part = packs.subspan(g * size, size);
+    std::ranges::copy(groups[g].packs, part.begin());
+    int64_t factor = 2;
+    while (size > 1 && static_cast<int64_t>(size) % factor != 0) ++factor;
+    if (size > 1) arrange(part, factor, costs);
   }
 }
 
@@ -95,18 +113,12 @@ std::vector<int64_t> order_of_epoch(const StepOrder& order, std::span<const doub
   RONDO_CHECK(order.lanes >= 1 && order.packs_per_step % order.lanes == 0);
   std::vector<int64_t> places = seeded_order(order, std::ssize(costs), epoch);
   const auto step = static_cast<size_t>(order.packs_per_step);
+  int64_t first = order.lanes;
+  if (first == 1) {  // the least factor of the step takes the place of lanes
+    for (first = 2; first < order.packs_per_step && order.packs_per_step % first != 0;) ++first;
+  }
   for (size_t begin = 0; begin < places.size(); begin += step) {
-    const auto first = places.begin() + static_cast<ptrdiff_t>(begin);
-    std::vector<Lane> lanes =
-        deal({first, first + static_cast<ptrdiff_t>(step)}, costs, order.lanes);
-    even_out(lanes, costs);
-    auto place = first;
-    for (Lane& lane : lanes) {
-      std::ranges::stable_sort(lane.packs, std::greater{}, [&](int64_t pack) {
-        return pack < 0 ? -1.0 : costs[static_cast<size_t>(pack)];
-      });
-      place = std::ranges::copy(lane.packs, place).out;
-    }
+    arrange(std::span(places).subspan(begin, step), first, costs);
   }
   return places;
 }

@@ -4,7 +4,8 @@
 // lanes of equally many packs, so that lanes cost alike: attention costs a pack the sum of the
 // squares of its documents' lengths. A data-parallel rank takes neighbouring lanes, so that one
 // order balances every number of ranks that divides the lanes, and its gradients can be summed in
-// the same order for all of them. Pure: no files, no ranks.
+// the same order for all of them. Within a lane packs are dealt again, by the factors of their
+// number, for ranks that take parts of lanes. Pure: no files, no ranks.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ struct StepOrder {
 int64_t lanes_of(int64_t packs_per_step, int64_t wanted);
 
 // Places of the epoch: place step * packs_per_step + i holds a pack, or -1 beyond the epoch's end;
-// lane l of a step has the neighbouring places [l, l + 1) * packs_per_step / lanes, its packs by
-// descending cost, so that micro-batches that run side by side cost alike too. `costs`: by pack.
+// lane l of a step has the neighbouring places [l, l + 1) * packs_per_step / lanes. `costs`: by
+// pack.
 std::vector<int64_t> order_of_epoch(const StepOrder& order, std::span<const double> costs,
                                     int64_t epoch);
 

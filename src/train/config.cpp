@@ -81,12 +81,35 @@ void check_round_data(const Config& config, size_t i,
     given += share.value;
     automatic = automatic || share.value == 0;
   }
-  if (automatic && !(given < 1)) {
+  if (automatic && !(given < 1 - 1e-9)) {
     say(
         fmt::format("shares: the numbers sum to {:g}, which leaves nothing to those that are auto; "
                     "let them sum to less than 1.",
                     given));
   }
+}
+
+// Keys that say something about shares, without any they could speak of; and `replay` of nothing.
+void check_round_mix(const Config& config, size_t i,
+                     const std::function<void(const std::string&)>& say) {
+  const RoundSection& round = config.rounds[i];
+  const bool automatic =
+      std::ranges::any_of(round.shares, [](const auto& entry) { return entry.second.value == 0; });
+  if (round.shares.empty() && round.by != RoundSection{}.by) say("`by` needs `shares`.");
+  if (!automatic && round.temperature != RoundSection{}.temperature) {
+    say("`temperature` needs `shares` of which some are auto.");
+  }
+  size_t key = 0;
+  const auto check = [&](const std::string& name) {
+    const auto trained = trained_sources(config, i);
+    const bool found = std::ranges::find(trained, key, &TrainedSource::key) != trained.end();
+    if (name == kReplay && i > 0 && !found) {
+      say("replay: earlier rounds have no source that this round does not name itself.");
+    }
+    ++key;
+  };
+  for (const auto& entry : round.data) check(entry.first);
+  for (const auto& entry : round.shares) check(entry.first);
 }
 
 void check_round(const Config& config, size_t i, base::Problems& problems) {
@@ -101,6 +124,7 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
     say("'base' is the base model's row in the table of held-out losses; use another name.");
   }
   check_round_data(config, i, say);
+  check_round_mix(config, i, say);
   const bool budget = round.tokens && !round.shares.empty();
   const int lengths = (round.epochs ? 1 : 0) + (round.steps ? 1 : 0) + (round.tokens && !budget);
   if (lengths > 1) say("give only one of `epochs`, `steps`, `tokens`.");

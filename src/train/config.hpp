@@ -114,6 +114,7 @@ struct CleanSection {
   int64_t shingle_words = 5;
   int64_t bands = 26;
   int64_t band_rows = 8;
+  std::string across_rounds = "report";
   std::string keep = "longest";
   double max_removed = 0.5;
   ContaminationSection contamination;

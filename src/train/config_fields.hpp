@@ -177,6 +177,10 @@ void describe(V& v, CleanSection& c) {
   v("near", c.near,
     action("Examples whose users' and assistants' words are nearly those of another, by MinHash, "
            "verified on the words."));
+  v("across_rounds", c.across_rounds,
+    action(
+        "Examples that are the same as, or near, one of an earlier round from a source that this "
+        "round does not name; a source named again is meant to come again."));
   v("jaccard", c.jaccard,
     {.meaning = "Least similarity of near-duplicates: common shingles over all shingles.",
      .minimum = 0,

@@ -100,7 +100,12 @@ std::vector<std::string> tokenised_files(const Config& config, const std::string
   if (tokenised > 0) {
     std::vector<std::string> files;
     for (const auto& pattern : given.paths) {
-      for (auto& path : matching(pattern)) files.push_back(std::move(path));
+      for (auto& path : matching(pattern)) {
+        if (std::ranges::find(files, path) != files.end()) {
+          base::fail_user("{}: {} is given twice. Leave one of them out.", key, path);
+        }
+        files.push_back(std::move(path));
+      }
     }
     return files;
   }
@@ -173,6 +178,7 @@ data::CleanSettings clean_settings(const Config& config) {
   data::CleanSettings clean;
   clean.exact = action_of(given.exact);
   clean.near = action_of(given.near);
+  clean.across_rounds = action_of(given.across_rounds);
   clean.contamination = action_of(given.contamination.action);
   clean.jaccard = given.jaccard;
   clean.shingle_words = static_cast<int>(given.shingle_words);
@@ -188,6 +194,22 @@ data::CleanSettings clean_settings(const Config& config) {
   }
   if (clean.evaluation_sets.empty()) clean.contamination = data::CleanAction::kOff;
   return clean;
+}
+
+// Sources of earlier rounds that `request` does not name, each once.
+std::vector<data::PackSource> sources_before(const std::vector<data::PackRequest>& rounds,
+                                             const data::PackRequest& request) {
+  std::vector<data::PackSource> earlier;
+  const auto names = [](const std::vector<data::PackSource>& sources, const std::string& name) {
+    return std::ranges::find(sources, name, &data::PackSource::name) != sources.end();
+  };
+  for (const auto& round : rounds) {
+    for (const auto& source : round.sources) {
+      if (names(request.sources, source.name) || names(earlier, source.name)) continue;
+      earlier.push_back({.name = source.name, .files = source.files});
+    }
+  }
+  return earlier;
 }
 
 data::Mix mix_of(const RoundSection& round) {
@@ -306,14 +328,13 @@ RunData plan_data(const Config& config, int64_t vocab) {
           {.name = trained.name,
            .files = tokenised_files(config, trained.name, "train", source.train),
            .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
+           .replayed = (round.data.empty() ? round.shares[trained.key].first
+                                           : round.data[trained.key].first) == kReplay,
            .part = trained.key,
            .heldout_split = source.heldout.split});
     }
     if (!round.shares.empty()) request.mix = mix_of(round);
-    if (request.sources.empty()) {
-      base::fail_user("{}: rounds[{}] ({}): replay: earlier rounds have no other source.",
-                      config.place, i, round.name);
-    }
+    request.earlier = sources_before(data.rounds, request);
     data.rounds.push_back(std::move(request));
   }
   for (const auto& [name, source] : config.sources) {

@@ -191,6 +191,28 @@ TEST_F(CleanTest, GivesTheSameBytesOnAnyNumberOfRanks) {
   }
 }
 
+TEST_F(CleanTest, WhatEarlierRoundsTrainedOnIsReportedOrRemoved) {
+  const std::string text = fmt::format("u{}\na yes", numbered("w", 0, 50));
+  const TokenizedExample same = saying("u the same");
+  write("earlier.h5", {saying(text), same, saying("u of the earlier round")});
+  write("a.h5",
+        {same, saying(fmt::format("u{} so\na yes", numbered("w", 0, 50))), saying("u new")});
+  for (const int ranks : {1, 3}) {
+    PackRequest wanted = request({"a.h5"});
+    wanted.earlier = {{.name = "before", .files = {folder_ / "earlier.h5"}}};
+    const std::string plan = pack_on(ranks, wanted).plan_hash;
+    wanted.clean.across_rounds = CleanAction::kReport;
+    PackReport done = pack_on(ranks, wanted);
+    EXPECT_EQ(done.documents(), 3);
+    EXPECT_EQ(done.plan_hash, plan) << "what is only reported changes nothing";
+    EXPECT_EQ(done.sources[0].in_earlier_rounds, 2);
+    EXPECT_THAT(report()["findings"][0]["of"]["origin"].get<std::string>(),
+                HasSubstr("earlier.h5:2"));
+    wanted.clean.across_rounds = CleanAction::kRemove;
+    EXPECT_EQ(pack_on(ranks, wanted).documents(), 1);
+  }
+}
+
 TEST_F(CleanTest, PartsOfOneRowAreNoDuplicates) {
   const std::string begin = fmt::format("u{}\na yes\nu more\na", numbered("w", 0, 50));
   const std::vector<TokenizedExample> parts = {saying(fmt::format("{} no", begin)),

@@ -116,6 +116,8 @@ TEST(Mix, AutomaticSharesFollowTheTemperature) {
   EXPECT_NEAR(asked(2), 0.2, 1e-9);
   mix.temperature = 2;
   EXPECT_NEAR(asked(0), 0.8 * 2 / 3, 1e-9);
+  mix.temperature = 0.3;
+  EXPECT_NEAR(asked(0), 0.8 / (1 + std::pow(0.25, 1 / 0.3)), 1e-9);
   mix.temperature = 1e9;
   EXPECT_NEAR(asked(0), 0.4, 1e-6);
 }
@@ -131,6 +133,14 @@ TEST(Mix, SaysWhyASmallBudgetMissesTheShares) {
 TEST(Mix, RefusesWhatCannotBe) {
   const auto pools = random_pools(1, {50, 50});
   EXPECT_THROW(draw({.parts = {{"a", 1.0}, {"b"}}}, pools, 1), base::UserError);
+  const auto four = random_pools(1, {50, 50, 50, 50});
+  EXPECT_THROW(draw({.parts = {{"a", 0.7}, {"b", 0.2}, {"c", 0.1}, {"d"}}}, four, 1),
+               base::UserError)
+      << "0.7 + 0.2 + 0.1 is a little less than 1";
+  EXPECT_THROW(draw({.parts = {{"a"}, {"b"}, {"c"}, {"d"}}, .temperature = 1e-4}, four, 1),
+               base::UserError)
+      << "all goes to the largest, and no number overflows";
+  EXPECT_THROW(draw({.parts = {{"a", 1}, {"b", 1}}, .tokens = 1}, pools, 1), base::UserError);
   EXPECT_THROW(draw({.parts = {{"a", 0.5}, {"b", 0.5}}}, {pools[0], {}}, 1), base::UserError);
 }
 

@@ -68,14 +68,15 @@ TEST(StepOrder, LanesCostAlikeForEveryNumberOfRanksThatDividesThem) {
   }
 }
 
-TEST(StepOrder, DearPacksComeFirstInTheirLane) {
-  const auto costs = random_costs(2, 160);
-  const auto places = order_of_epoch({32, 4, 2, "plan"}, costs, 0);
-  for (size_t lane = 0; lane < places.size(); lane += 8) {
-    for (size_t i = 1; i < 8; ++i) {
-      EXPECT_GE(costs[static_cast<size_t>(places[lane + i - 1])],
-                costs[static_cast<size_t>(places[lane + i])]);
-    }
+TEST(StepOrder, PartsOfALaneCostAlikeToo) {
+  // Packs of a step, ranks: more of them than lanes, or no power of two.
+  for (const auto& [packs, ranks] :
+       {std::pair<int64_t, int64_t>{64, 32}, {63, 3}, {45, 5}, {48, 16}}) {
+    const auto costs = random_costs(2, packs * 50);
+    const StepOrder order{packs, lanes_of(packs, 8), 2, "plan"};
+    const Imbalance before = imbalance_of(seeded_order(order, packs * 50, 0), costs, packs, ranks);
+    const Imbalance after = imbalance_of(order_of_epoch(order, costs, 0), costs, packs, ranks);
+    EXPECT_LT(after.mean - 1, 0.6 * (before.mean - 1)) << packs << " packs, " << ranks << " ranks";
   }
 }
 
