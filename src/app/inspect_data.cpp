@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <vector>
 
@@ -42,9 +41,9 @@ std::optional<TokenText> text_of(const InspectRequest& request) {
 // "data/a.jsonl:17": where an example comes from; "" when the file does not say.
 std::string origin_of(const data::TokenizedFile& file, int64_t example) {
   const data::Origin origin = file.origins()[static_cast<size_t>(example)];
-  const auto files = nlohmann::json::parse(file.info().source_files, nullptr, false);
-  if (!files.is_array() || origin.file >= files.size()) return {};
-  return fmt::format(" from {}:{}", files[origin.file].value("path", ""), origin.row);
+  const std::vector<std::string> paths = data::paths_of(file.info().source_files);
+  if (origin.file >= paths.size()) return {};
+  return fmt::format(" from {}:{}", paths[origin.file], origin.row);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/utf8.hpp"
 
 namespace rondo::app {
 
@@ -15,36 +16,12 @@ namespace {
 
 using nlohmann::json;
 
-// Length of the UTF-8 character that begins here; 0 where none does.
-size_t character_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(0);
-  size_t length = 0;
-  if (first < 0x80) {
-    length = 1;
-  } else if (first >= 0xC2 && first < 0xF5) {
-    length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  }
-  if (length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  return length;
-}
-
-// The code point of a character of one or two bytes; others are none of the byte-level alphabet.
-int code_point(std::string_view character) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(character[i]); };
-  if (character.size() == 1) return byte(0);
-  return character.size() == 2 ? (byte(0) & 0x1F) << 6 | (byte(1) & 0x3F) : -1;
-}
-
 // The byte-level alphabet of GPT-2 (openai/gpt-2, src/encoder.py, bytes_to_unicode): bytes that
 // print stand for themselves, the others in their order for 256, 257, ...
-std::unordered_map<int, char> byte_alphabet() {
-  std::unordered_map<int, char> bytes;
-  int next = 256;
-  for (int byte = 0; byte < 256; ++byte) {
+std::unordered_map<uint32_t, char> byte_alphabet() {
+  std::unordered_map<uint32_t, char> bytes;
+  uint32_t next = 256;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
     const bool prints = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
     bytes.emplace(prints ? byte : next++, static_cast<char>(byte));
   }
@@ -52,17 +29,17 @@ std::unordered_map<int, char> byte_alphabet() {
 }
 
 std::string from_byte_level(std::string_view piece) {
-  static const std::unordered_map<int, char> kBytes = byte_alphabet();
+  static const std::unordered_map<uint32_t, char> kBytes = byte_alphabet();
   std::string bytes;
   while (!piece.empty()) {
-    const size_t length = std::max<size_t>(1, character_length(piece));
-    const auto found = kBytes.find(code_point(piece.substr(0, length)));
+    const base::Character character = base::first_character(piece);
+    const auto found = character.code ? kBytes.find(*character.code) : kBytes.end();
     if (found == kBytes.end()) {
-      bytes += piece.substr(0, length);
+      bytes += piece.substr(0, character.bytes);
     } else {
       bytes += found->second;
     }
-    piece.remove_prefix(length);
+    piece.remove_prefix(character.bytes);
   }
   return bytes;
 }
@@ -148,18 +125,18 @@ std::string printable(const std::string& bytes) {
   std::string text;
   std::string_view rest = bytes;
   while (!rest.empty()) {
-    const size_t length = character_length(rest);
-    const auto first = static_cast<uint8_t>(rest[0]);
-    if (first == '\n') {
+    const base::Character character = base::first_character(rest);
+    const std::string_view own = rest.substr(0, character.bytes);
+    if (own == "\n") {
       text += "\\n";
-    } else if (first == '\t') {
+    } else if (own == "\t") {
       text += "\\t";
-    } else if (length == 0 || first < 0x20 || first == 0x7F) {
-      text += fmt::format("\\x{:02x}", first);
+    } else if (!character.code || *character.code < 0x20 || *character.code == 0x7F) {
+      for (const char byte : own) text += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
     } else {
-      text += rest.substr(0, length);
+      text += own;
     }
-    rest.remove_prefix(std::max<size_t>(1, length));
+    rest.remove_prefix(own.size());
   }
   return text;
 }

@@ -104,11 +104,15 @@ Examples keep_usable(const PackRequest& request, const PackSource& source, const
 }
 
 Examples repeat(const PackRequest& request, const PackSource& source, const Examples& examples) {
+  const double whole = std::floor(source.passes);
   Examples result;
-  for (const int64_t i :
-       draw_passes(std::ssize(examples), source.passes, request.seed, source.name)) {
-    result.push_back(examples[static_cast<size_t>(i)]);
+  for (double pass = 0; pass < whole; ++pass) {
+    result.insert(result.end(), examples.begin(), examples.end());
   }
+  const auto more = static_cast<int64_t>(
+      std::llround((source.passes - whole) * static_cast<double>(examples.size())));
+  const Examples broken = choose(examples, more, request.seed, "broken pass of " + source.name);
+  result.insert(result.end(), broken.begin(), broken.end());
   if (result.empty()) {
     base::fail_user("source {}: {} passes over {} examples are not one document.", source.name,
                     source.passes, examples.size());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/slice.hpp"
@@ -21,9 +22,9 @@ namespace {
 // places in it.
 class Candidates {
  public:
-  Candidates(const PackInputs& inputs, const std::vector<bool>& replayed,
+  Candidates(const PackRequest& request, const PackInputs& inputs,
              const std::vector<std::vector<int64_t>>& usable)
-      : inputs_(inputs), replayed_(replayed) {
+      : request_(request), inputs_(inputs) {
     for (size_t s = 0; s < usable.size(); ++s) {
       for (const int64_t example : usable[s]) {
         examples_.push_back(example);
@@ -37,7 +38,9 @@ class Candidates {
   int64_t size() const { return static_cast<int64_t>(examples_.size()); }
   bool is_earlier(int64_t i) const { return i >= own_; }
   // Comes again because it is meant to.
-  bool is_replayed(int64_t i) const { return !is_earlier(i) && replayed_[source(i)]; }
+  bool is_replayed(int64_t i) const {
+    return !is_earlier(i) && request_.sources[source(i)].replayed;
+  }
   int64_t example(int64_t i) const { return examples_[static_cast<size_t>(i)]; }
   size_t source(int64_t i) const { return sources_[static_cast<size_t>(i)]; }
   bool removed(int64_t i) const { return removed_[static_cast<size_t>(i)]; }
@@ -54,15 +57,15 @@ class Candidates {
   }
 
  private:
+  const PackRequest& request_;
   const PackInputs& inputs_;
-  const std::vector<bool>& replayed_;
   std::vector<int64_t> examples_;  // numbers in PackInputs
   std::vector<uint16_t> sources_;
   std::vector<bool> removed_;
   int64_t own_ = 0;
 };
 
-// What was found of one kind of likeness: the first of the same, or edges.
+// Which candidates are alike.
 struct Likeness {
   std::vector<int64_t> first;  // by place
   NearDuplicates near;         // between places
@@ -179,89 +182,93 @@ void find_earlier(const CleanSettings& settings, Candidates& candidates, const L
 }
 
 struct FoundHit {
+  int64_t set;
   int64_t place;
   int64_t instance;
   double share;
 };
 
-// Every example left against one evaluation set.
+// Every example left against every evaluation set; by set, then by place.
 std::vector<FoundHit> find_hits(const Candidates& candidates, const CleanSettings& settings,
-                                const std::vector<EvaluationInstance>& instances,
-                                comm::Control& control, comm::Group& group) {
+                                const std::vector<SetAccount>& sets, comm::Control& control,
+                                comm::Group& group) {
   std::vector<FoundHit> hits;
   control.agree([&] {
-    ContaminationIndex index(settings.ngram, settings.share, hash_text);
-    for (const EvaluationInstance& instance : instances) index.add(instance.words);
+    std::vector<ContaminationIndex> indices;
+    for (const SetAccount& set : sets) {
+      indices.emplace_back(settings.ngram, settings.share, hash_text);
+      for (const EvaluationInstance& instance : set.instances) indices.back().add(instance.words);
+    }
     const std::vector<int64_t> left = candidates.left();
     const base::Slice mine =
         base::even_part(static_cast<int64_t>(left.size()), group.size(), group.rank());
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const int64_t place = left[static_cast<size_t>(i)];
-      for (const Hit& hit : index.hits(candidates.words(place))) {
-        hits.push_back({place, hit.instance, hit.share});
+      const std::string words = candidates.words(place);
+      for (size_t set = 0; set < sets.size(); ++set) {
+        for (const Hit& hit : indices[set].hits(words)) {
+          hits.push_back({static_cast<int64_t>(set), place, hit.instance, hit.share});
+        }
       }
     }
   });
-  return gather_all(hits, group);
+  hits = gather_all(hits, group);
+  std::ranges::stable_sort(hits, {}, &FoundHit::set);
+  return hits;
+}
+
+// Reads the evaluation sets on every rank: they are small.
+std::vector<SetAccount> read_sets(const CleanSettings& settings, comm::Control& control) {
+  std::vector<SetAccount> sets;
+  control.agree([&] {
+    for (const EvaluationSet& set : settings.evaluation_sets) {
+      SetAccount& account = sets.emplace_back(SetAccount{.name = set.name});
+      for (const std::string& path : set.files) {
+        for (auto& found : read_instances(path)) account.instances.push_back(std::move(found));
+      }
+    }
+  });
+  return sets;
 }
 
 void find_contamination(const CleanSettings& settings, Candidates& candidates, CleanReport& report,
                         comm::Control& control, comm::Group& group) {
   if (settings.contamination == CleanAction::kOff) return;
-  std::vector<int64_t> to_remove;
-  for (const EvaluationSet& set : settings.evaluation_sets) {
-    SetAccount account{.name = set.name};
-    control.agree([&] {
-      for (const std::string& path : set.files) {
-        for (auto& instance : read_instances(path))
-          account.instances.push_back(std::move(instance));
-      }
-    });
-    const std::vector<FoundHit> hits =
-        find_hits(candidates, settings, account.instances, control, group);
-    std::map<size_t, std::vector<int64_t>> by_source;
-    for (const FoundHit& hit : hits) {
-      report.findings.push_back(
-          {FindingKind::kContaminated, hit.place, hit.instance, hit.share, report.sets.size()});
-      by_source[candidates.source(hit.place)].push_back(hit.instance);
-      to_remove.push_back(hit.place);
-    }
-    for (auto& [source, hit] : by_source) {
-      std::ranges::sort(hit);
-      const auto repeats = std::ranges::unique(hit);
-      account.hit[source] = static_cast<int64_t>(hit.size()) - std::ssize(repeats);
-    }
-    report.sets.push_back(std::move(account));
+  report.sets = read_sets(settings, control);
+  std::map<std::pair<int64_t, size_t>, std::set<int64_t>> instances;  // by set and source
+  for (const FoundHit& hit : find_hits(candidates, settings, report.sets, control, group)) {
+    report.findings.push_back({FindingKind::kContaminated, hit.place, hit.instance, hit.share,
+                               static_cast<size_t>(hit.set)});
+    instances[{hit.set, candidates.source(hit.place)}].insert(hit.instance);
+    if (settings.contamination == CleanAction::kRemove) candidates.remove(hit.place);
   }
-  if (settings.contamination != CleanAction::kRemove) return;
-  for (const int64_t place : to_remove) candidates.remove(place);
+  for (const auto& [key, hit] : instances) {
+    report.sets[static_cast<size_t>(key.first)].hit[key.second] = std::ssize(hit);
+  }
 }
 
 // Counts each example once for each kind.
 void count(const Candidates& candidates, const std::vector<Finding>& findings,
            std::vector<SourceAccount>& accounts) {
-  int64_t last_contaminated = -1;
-  std::vector<int64_t> contaminated;
+  std::set<int64_t> contaminated;  // by several sets, or several instances of one
   for (const Finding& finding : findings) {
     SourceAccount& account = accounts[candidates.source(finding.example)];
     if (finding.kind == FindingKind::kExact) ++account.exact_duplicates;
     if (finding.kind == FindingKind::kNear) ++account.near_duplicates;
     if (finding.kind == FindingKind::kEarlier) ++account.in_earlier_rounds;
-    if (finding.kind == FindingKind::kContaminated) contaminated.push_back(finding.example);
-  }
-  std::ranges::sort(contaminated);
-  for (const int64_t place : contaminated) {
-    if (place != last_contaminated) ++accounts[candidates.source(place)].contaminated;
-    last_contaminated = place;
+    if (finding.kind == FindingKind::kContaminated && contaminated.insert(finding.example).second) {
+      ++account.contaminated;
+    }
   }
 }
 
 }  // namespace
 
-Cleaned clean(const PackInputs& inputs, const std::vector<bool>& replayed,
-              const std::vector<std::vector<int64_t>>& usable, const CleanSettings& settings,
-              std::vector<SourceAccount>& accounts, comm::Control& control, comm::Group& group) {
-  Candidates candidates(inputs, replayed, usable);
+Cleaned clean(const PackRequest& request, const PackInputs& inputs,
+              const std::vector<std::vector<int64_t>>& usable, std::vector<SourceAccount>& accounts,
+              comm::Control& control, comm::Group& group) {
+  const CleanSettings& settings = request.clean;
+  Candidates candidates(request, inputs, usable);
   CleanReport report;
   Likeness likeness;
   find_exact(inputs, settings, candidates, likeness, report.findings, control, group);

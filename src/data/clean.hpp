@@ -8,9 +8,9 @@
 
 #include "comm/control.hpp"
 #include "comm/group.hpp"
-#include "data/clean_settings.hpp"
 #include "data/pack_inputs.hpp"
 #include "data/pack_report.hpp"
+#include "data/pack_request.hpp"
 
 namespace rondo::data {
 
@@ -22,10 +22,9 @@ struct Cleaned {
 
 // Collective over all ranks, which share the work; `kept`, `refusal` and the counts in `accounts`
 // are the same on every rank and for any number of them. `usable`: by source the examples that can
-// be packed, ascending. `replayed`: by source, whether its examples come again from earlier rounds;
-// they are checked against evaluation sets alone.
-Cleaned clean(const PackInputs& inputs, const std::vector<bool>& replayed,
-              const std::vector<std::vector<int64_t>>& usable, const CleanSettings& settings,
-              std::vector<SourceAccount>& accounts, comm::Control& control, comm::Group& group);
+// be packed, ascending. What is replayed is checked against evaluation sets alone.
+Cleaned clean(const PackRequest& request, const PackInputs& inputs,
+              const std::vector<std::vector<int64_t>>& usable, std::vector<SourceAccount>& accounts,
+              comm::Control& control, comm::Group& group);
 
 }  // namespace rondo::data

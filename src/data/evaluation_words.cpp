@@ -32,18 +32,17 @@ void check_version(const Hdf5File& file) {
   }
 }
 
-std::string origin(const json& files, const Origin& at) {
-  const bool known = files.is_array() && at.file < files.size();
-  return fmt::format("{}:{}", known ? files[at.file].value("path", "") : "", at.row);
+std::string origin(const std::vector<std::string>& paths, const Origin& at) {
+  return fmt::format("{}:{}", at.file < paths.size() ? paths[at.file] : "", at.row);
 }
 
 std::vector<EvaluationInstance> of_tokenized(const std::string& path) {
   const auto file = TokenizedFile::open(path, read_tokenized_info(path).vocab_size);
-  const json files = json::parse(file.info().source_files, nullptr, false);
+  const std::vector<std::string> paths = paths_of(file.info().source_files);
   const std::vector<Origin> origins = file.origins();
   std::vector<EvaluationInstance> instances;
   for (int64_t i = 0; i < file.examples(); ++i) {
-    instances.push_back({file.read_words(i), origin(files, origins[static_cast<size_t>(i)])});
+    instances.push_back({file.read_words(i), origin(paths, origins[static_cast<size_t>(i)])});
   }
   return instances;
 }
@@ -54,7 +53,7 @@ std::vector<EvaluationInstance> read_instances(const std::string& path) {
   const Hdf5File file = Hdf5File::open_read(path);
   if (format_of(file) == kTokenizedFormat) return of_tokenized(path);
   check_version(file);
-  const json files = json::parse(file.text_attribute("source_files"), nullptr, false);
+  const std::vector<std::string> paths = paths_of(file.text_attribute("source_files"));
   file.expect("words", Type::kUint8, 1);
   file.expect("word_offsets", Type::kInt64, 1);
   const auto bytes = file.read_all<uint8_t>("words");
@@ -74,7 +73,7 @@ std::vector<EvaluationInstance> read_instances(const std::string& path) {
                       offsets[i + 1], offsets[i]);
     }
     instances.push_back({std::string(bytes.begin() + offsets[i], bytes.begin() + offsets[i + 1]),
-                         origin(files, {numbers[i], rows[i]})});
+                         origin(paths, {numbers[i], rows[i]})});
   }
   return instances;
 }

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 
 namespace rondo::data {
 
@@ -32,26 +33,14 @@ constexpr std::array kScripts = {
     Script{0x0F900, 0x0FAFF, "Han"},      Script{0x1F000, 0x1FAFF, "symbols"},
     Script{0x20000, 0x3FFFF, "Han"}};
 
+constexpr std::string_view kOther = "other";
+
 std::string_view script_of(uint32_t code_point) {
   const auto* after =
       std::upper_bound(kScripts.begin(), kScripts.end(), code_point,
                        [](uint32_t c, const Script& script) { return c < script.first; });
-  if (after == kScripts.begin() || (after - 1)->last < code_point) return "other";
+  if (after == kScripts.begin() || (after - 1)->last < code_point) return kOther;
   return (after - 1)->name;
-}
-
-// The code point of the UTF-8 character at `at`, whose length is added to it. Words were written
-// by tools/tokenize: what is not valid counts as U+FFFD, a byte at a time.
-uint32_t next_code_point(std::string_view text, size_t& at) {
-  const auto first = static_cast<uint8_t>(text[at++]);
-  const int more = std::countl_one(first) - 1;
-  if (more < 1 || more > 3) return 0xFFFD;
-  uint32_t code = first & (0x3FU >> more);
-  for (int i = 0; i < more; ++i) {
-    if (at == text.size() || (static_cast<uint8_t>(text[at]) & 0xC0) != 0x80) return 0xFFFD;
-    code = code << 6 | (static_cast<uint8_t>(text[at++]) & 0x3F);
-  }
-  return code;
 }
 
 nlohmann::json as_json(const auto& counts) {
@@ -83,7 +72,9 @@ void Figures::add(int64_t tokens, std::string_view words_of_turns, int64_t times
       ++ascii;
       ++at;
     } else {
-      const std::string_view script = script_of(next_code_point(words_of_turns, at));
+      const base::Character character = base::first_character(words_of_turns.substr(at));
+      at += character.bytes;
+      const std::string_view script = character.code ? script_of(*character.code) : kOther;
       auto found = scripts.find(script);
       if (found == scripts.end()) found = scripts.emplace(script, 0).first;
       found->second += times;

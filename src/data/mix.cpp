@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 
 #include "base/error.hpp"
 #include "base/random.hpp"
@@ -12,7 +11,6 @@ namespace rondo::data {
 
 namespace {
 
-constexpr double kLeast = 1e-9;       // that shares of numbers have to leave to those by size
 constexpr double kTolerance = 0.005;  // of a share, before it is remarked on
 
 struct Sums {
@@ -52,7 +50,7 @@ std::vector<double> shares_of(const Mix& mix, const std::vector<Sums>& wholes) {
     given += mix.parts[p].share;
     if (mix.parts[p].share == 0) powers += power_of(p);
   }
-  if (powers > 0 && !(given < 1 - kLeast)) {
+  if (powers > 0 && !(given < 1 - kLeastLeft)) {
     base::fail_user(
         "shares: those that are given sum to {}, which leaves nothing to the ones that are auto. "
         "Let them sum to less than 1.",
@@ -66,18 +64,16 @@ std::vector<double> shares_of(const Mix& mix, const std::vector<Sums>& wholes) {
   return shares;
 }
 
-// Examples of a pool of which `wanted` is the sum of sizes, as nearly as whole passes and a seeded
-// part of one more can have it.
-std::vector<int64_t> draw_from(const std::vector<Drawable>& pool, double wanted, MixBy by,
-                               uint64_t seed, const std::string& name) {
-  Sums whole;
-  for (const Drawable& drawable : pool) whole.add(drawable);
-  const double passes = std::floor(wanted / whole.by(by));
-  std::vector<int64_t> drawn;
+// Places in a pool, of which `wanted` is the sum of sizes and `whole` that of all, as nearly as
+// whole passes and a seeded part of one more can have it.
+std::vector<size_t> draw_from(const std::vector<Drawable>& pool, double wanted, double whole,
+                              MixBy by, uint64_t seed, const std::string& name) {
+  const double passes = std::floor(wanted / whole);
+  std::vector<size_t> drawn;
   for (double pass = 0; pass < passes; ++pass) {
-    for (const Drawable& drawable : pool) drawn.push_back(drawable.example);
+    for (size_t i = 0; i < pool.size(); ++i) drawn.push_back(i);
   }
-  double rest = wanted - passes * whole.by(by);
+  double rest = wanted - passes * whole;
   std::vector<size_t> more;
   for (const int64_t i :
        base::Random(seed, "part of a pass of " + name).permutation(std::ssize(pool))) {
@@ -88,7 +84,7 @@ std::vector<int64_t> draw_from(const std::vector<Drawable>& pool, double wanted,
     if (rest <= 0) break;
   }
   std::ranges::sort(more);
-  for (const size_t i : more) drawn.push_back(pool[i].example);
+  drawn.insert(drawn.end(), more.begin(), more.end());
   return drawn;
 }
 
@@ -132,22 +128,20 @@ Drawn draw(const Mix& mix, const std::vector<std::vector<Drawable>>& pools, uint
   std::vector<Sums> drawn(pools.size());
   Sums sum;
   for (size_t p = 0; p < pools.size(); ++p) {
-    result.examples.push_back(
-        draw_from(pools[p], shares[p] * units, mix.by, seed, mix.parts[p].name));
-    if (result.examples[p].empty()) {
+    const std::vector<size_t> places = draw_from(pools[p], shares[p] * units, wholes[p].by(mix.by),
+                                                 mix.by, seed, mix.parts[p].name);
+    if (places.empty()) {
       base::fail_user(
           "shares.{}: {:.3f} % of a budget of {:.0f} tokens is less than one of its examples. "
           "Raise "
           "`tokens` or the share.",
           mix.parts[p].name, 100 * shares[p], budget);
     }
-    std::vector<std::pair<int64_t, size_t>> place;
-    for (size_t i = 0; i < pools[p].size(); ++i) place.emplace_back(pools[p][i].example, i);
-    std::ranges::sort(place);
-    for (const int64_t example : result.examples[p]) {
-      const auto found = std::ranges::lower_bound(place, std::pair(example, size_t{0}));
-      drawn[p].add(pools[p][found->second]);
-      sum.add(pools[p][found->second]);
+    std::vector<int64_t>& examples = result.examples.emplace_back();
+    for (const size_t place : places) {
+      examples.push_back(pools[p][place].example);
+      drawn[p].add(pools[p][place]);
+      sum.add(pools[p][place]);
     }
   }
   nlohmann::json parts = nlohmann::json::array();
@@ -173,22 +167,6 @@ Drawn draw(const Mix& mix, const std::vector<std::vector<Drawable>>& pools, uint
                    {"tokens", sum.tokens},
                    {"parts", parts}};
   return result;
-}
-
-std::vector<int64_t> draw_passes(int64_t count, double passes, uint64_t seed,
-                                 const std::string& name) {
-  const double whole = std::floor(passes);
-  std::vector<int64_t> drawn;
-  for (double pass = 0; pass < whole; ++pass) {
-    for (int64_t i = 0; i < count; ++i) drawn.push_back(i);
-  }
-  const auto more =
-      static_cast<int64_t>(std::llround((passes - whole) * static_cast<double>(count)));
-  std::vector<int64_t> order = base::Random(seed, "broken pass of " + name).permutation(count);
-  order.resize(static_cast<size_t>(more));
-  std::ranges::sort(order);
-  drawn.insert(drawn.end(), order.begin(), order.end());
-  return drawn;
 }
 
 }  // namespace rondo::data

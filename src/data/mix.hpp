@@ -34,6 +34,9 @@ struct Mix {
   int64_t tokens = 0;  // of all documents together; 0: those of all parts once
 };
 
+// Shares of numbers have to leave at least this to those by size.
+inline constexpr double kLeastLeft = 1e-9;
+
 struct Drawable {
   int64_t example = 0;
   int64_t tokens = 0;
@@ -49,9 +52,5 @@ struct Drawn {
 // `pools`: by part its examples. Shares that are all given are divided by their sum. UserError when
 // the shares given leave nothing to a part without one, or a part that has a share has no example.
 Drawn draw(const Mix& mix, const std::vector<std::vector<Drawable>>& pools, uint64_t seed);
-
-// Every one of `count` things `passes` times: whole passes, and of a broken one a seeded part.
-std::vector<int64_t> draw_passes(int64_t count, double passes, uint64_t seed,
-                                 const std::string& name);
 
 }  // namespace rondo::data

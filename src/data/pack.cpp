@@ -112,7 +112,7 @@ json describe_order(const PackRequest& request, const Documents& documents, cons
     for (int64_t i = plan.pack_offsets[static_cast<size_t>(p)];
          i < plan.pack_offsets[static_cast<size_t>(p) + 1]; ++i) {
       const auto document = static_cast<size_t>(plan.documents[static_cast<size_t>(i)]);
-      cost += std::pow(static_cast<double>(documents.length[document]), 2);
+      cost += attention_cost(documents.length[document]);
     }
     costs.push_back(cost);
   }
@@ -234,10 +234,7 @@ std::string clean_examples(const PackRequest& request, const PackInputs& inputs,
                            comm::Control& control, comm::Group& group, base::Console& console) {
   if (!request.clean.any()) return {};
   console.line("cleaning the examples of {}", request.out_folder);
-  std::vector<bool> replayed;
-  for (const PackSource& source : request.sources) replayed.push_back(source.replayed);
-  Cleaned cleaned =
-      clean(inputs, replayed, examples, request.clean, report.sources, control, group);
+  Cleaned cleaned = clean(request, inputs, examples, report.sources, control, group);
   examples = std::move(cleaned.kept);
   std::string text;
   control.on_first([&] {

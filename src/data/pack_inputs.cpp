@@ -3,11 +3,22 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 
 namespace rondo::data {
+
+namespace {
+
+// Place of `path` in `paths`, at whose end it is put when it is new.
+size_t number_of(const std::string& path, std::vector<std::string>& paths) {
+  const auto known = std::ranges::find(paths, path);
+  const auto number = static_cast<size_t>(known - paths.begin());
+  if (known == paths.end()) paths.push_back(path);
+  return number;
+}
+
+}  // namespace
 
 base::Slice PackInputs::open_source(const PackSource& source, int64_t vocab) {
   const int64_t begin = examples();
@@ -120,20 +131,14 @@ std::vector<Origin> PackInputs::origins(std::span<const int64_t> examples,
       held = at.file;
       of_file = files_[held].origins();
       number.clear();
-      const auto sources = nlohmann::json::parse(files_[held].info().source_files, nullptr, false);
-      for (const auto& source : sources.is_array() ? sources : nlohmann::json::array()) {
-        const auto path = source.value("path", std::string());
-        const auto known = std::ranges::find(paths, path);
-        number.push_back(static_cast<size_t>(known - paths.begin()));
-        if (known == paths.end()) paths.push_back(path);
+      for (const std::string& path : paths_of(files_[held].info().source_files)) {
+        number.push_back(number_of(path, paths));
       }
     }
     Origin origin = of_file[static_cast<size_t>(at.example)];
     // A file that does not say what it was made from stands for itself.
     if (origin.file >= number.size()) {
-      const auto known = std::ranges::find(paths, files_[held].path());
-      number.resize(origin.file + size_t{1}, static_cast<size_t>(known - paths.begin()));
-      if (known == paths.end()) paths.push_back(files_[held].path());
+      number.resize(origin.file + size_t{1}, number_of(files_[held].path(), paths));
     }
     origin.file = static_cast<uint16_t>(number[origin.file]);
     origins.push_back(origin);

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "data/packed_format.hpp"
+#include "data/step_order.hpp"
 #include "storage/hdf5.hpp"
 
 namespace rondo::data {
@@ -117,8 +118,7 @@ PackedSet PackedSet::open(const std::string& folder, int64_t vocab) {
     double cost = 0;
     const std::span<const int64_t> offsets = set.offsets_of(pack);
     for (size_t d = 0; 2 * d < offsets.size(); ++d) {
-      const auto length = static_cast<double>(offsets[2 * d + 1] - offsets[2 * d]);
-      cost += length * length;
+      cost += attention_cost(offsets[2 * d + 1] - offsets[2 * d]);
     }
     set.costs_.push_back(cost);
   }

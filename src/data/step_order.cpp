@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/error.hpp"
 #include "base/random.hpp"
@@ -13,6 +12,13 @@
 namespace rondo::data {
 
 namespace {
+
+// Of a number above 1.
+int64_t least_factor(int64_t number) {
+  int64_t factor = 2;
+  while (number % factor != 0) ++factor;
+  return factor;
+}
 
 using Packs = std::vector<int64_t>;
 
@@ -84,9 +90,7 @@ void arrange(std::span<int64_t> packs, int64_t count, std::span<const double> co
   for (size_t g = 0; g < groups.size(); ++g) {
     const std::span<int64_t> part = packs.subspan(g * size, size);
     std::ranges::copy(groups[g].packs, part.begin());
-    int64_t factor = 2;
-    while (size > 1 && static_cast<int64_t>(size) % factor != 0) ++factor;
-    if (size > 1) arrange(part, factor, costs);
+    if (size > 1) arrange(part, least_factor(static_cast<int64_t>(size)), costs);
   }
 }
 
@@ -113,10 +117,9 @@ std::vector<int64_t> order_of_epoch(const StepOrder& order, std::span<const doub
   RONDO_CHECK(order.lanes >= 1 && order.packs_per_step % order.lanes == 0);
   std::vector<int64_t> places = seeded_order(order, std::ssize(costs), epoch);
   const auto step = static_cast<size_t>(order.packs_per_step);
-  int64_t first = order.lanes;
-  if (first == 1) {  // the least factor of the step takes the place of lanes
-    for (first = 2; first < order.packs_per_step && order.packs_per_step % first != 0;) ++first;
-  }
+  const bool parts = order.lanes == 1 && order.packs_per_step > 1;
+  // Without lanes, the least factor of the step takes their place.
+  const int64_t first = parts ? least_factor(order.packs_per_step) : order.lanes;
   for (size_t begin = 0; begin < places.size(); begin += step) {
     arrange(std::span(places).subspan(begin, step), first, costs);
   }

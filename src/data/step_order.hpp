@@ -15,6 +15,11 @@
 
 namespace rondo::data {
 
+// What attention costs a document of so many tokens, in units that only comparisons need.
+inline double attention_cost(int64_t length) {
+  return static_cast<double>(length) * static_cast<double>(length);
+}
+
 struct StepOrder {
   int64_t packs_per_step = 1;
   int64_t lanes = 1;  // divides packs_per_step

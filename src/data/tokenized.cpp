@@ -77,6 +77,14 @@ void expect_rows(const Hdf5File& file, const char* name, Type type, int64_t rows
 
 }  // namespace
 
+std::vector<std::string> paths_of(const std::string& source_files) {
+  const auto files = nlohmann::json::parse(source_files, nullptr, false);
+  std::vector<std::string> paths;
+  if (!files.is_array()) return paths;
+  for (const auto& file : files) paths.push_back(file.value("path", std::string()));
+  return paths;
+}
+
 TokenizedInfo read_tokenized_info(const std::string& path) {
   TokenizedInfo info = read_info(Hdf5File::open_read(path));
   info.file_bytes = base::File::open_read(path).size();

@@ -31,6 +31,9 @@ struct TokenizedInfo {
   int64_t file_bytes = 0;
 };
 
+// Paths in an attribute source_files, which Origin::file counts; none where it is no list.
+std::vector<std::string> paths_of(const std::string& source_files);
+
 // The attributes of a file alone; cheap. UserError as for TokenizedFile::open.
 TokenizedInfo read_tokenized_info(const std::string& path);
 

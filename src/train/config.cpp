@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "data/mix.hpp"
 #include "train/config_fields.hpp"
 
 namespace rondo::train {
@@ -81,7 +82,7 @@ void check_round_data(const Config& config, size_t i,
     given += share.value;
     automatic = automatic || share.value == 0;
   }
-  if (automatic && !(given < 1 - 1e-9)) {
+  if (automatic && !(given < 1 - data::kLeastLeft)) {
     say(
         fmt::format("shares: the numbers sum to {:g}, which leaves nothing to those that are auto; "
                     "let them sum to less than 1.",
@@ -319,7 +320,7 @@ std::vector<TrainedSource> trained_sources(const Config& config, size_t i) {
   std::vector<TrainedSource> trained;
   for (size_t key = 0; key < own.size(); ++key) {
     if (own[key] != kReplay) {
-      trained.push_back({own[key], key});
+      trained.push_back({own[key], key, false});
       continue;
     }
     std::set<std::string> earlier;
@@ -328,7 +329,7 @@ std::vector<TrainedSource> trained_sources(const Config& config, size_t i) {
     }
     for (const auto& [name, source] : config.sources) {
       if (earlier.contains(name) && std::ranges::find(own, name) == own.end()) {
-        trained.push_back({name, key});
+        trained.push_back({name, key, true});
       }
     }
   }

@@ -221,11 +221,12 @@ struct Config {
 // Reads a configuration file and "section.key=value" overrides. One UserError lists everything that
 // is wrong in it by itself; check_ranks() looks at what depends on the machine.
 Config read_config(const std::string& path, const std::vector<std::string>& overrides);
-// The sources that round `i` trains on, each with the key of `data` or `shares` that names it: its
-// own name, or `replay`. In the order of those keys.
+// The sources that round `i` trains on, in the order of the keys of `data` or `shares` that name
+// them.
 struct TrainedSource {
   std::string name;
-  size_t key;  // place in `data` or `shares`
+  size_t key;     // place in `data` or `shares`
+  bool replayed;  // named by `replay`, not by its own name
 };
 std::vector<TrainedSource> trained_sources(const Config& config, size_t i);
 // UserError, with the arithmetic, unless every round's batch divides over `ranks`.

@@ -1,10 +1,9 @@
 #include "train/run.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <cmath>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -20,6 +19,7 @@
 #include "train/metrics_line.hpp"
 #include "train/metrics_log.hpp"
 #include "train/model_source.hpp"
+#include "train/non_finite.hpp"
 #include "train/progress.hpp"
 #include "train/round_export.hpp"
 #include "train/round_lengths.hpp"
@@ -369,21 +369,7 @@ class Run {
       folder_->event({{"event", "not_finite"}, {"step", state_.step + 1}, {"text", text}});
     });
     ++state_.skipped;
-    if (config_.non_finite.action == "skip" && state_.skipped <= config_.non_finite.limit) {
-      console_.warn("{} Skipped ({} of at most {}).", text, state_.skipped,
-                    config_.non_finite.limit);
-      return;
-    }
-    if (config_.non_finite.action == "skip") {
-      throw base::SystemError(fmt::format(
-          "{} That is more than non_finite.limit = {}. Look at the data of these steps, or raise "
-          "the limit; another optimizer.lr needs another run.name.",
-          text, config_.non_finite.limit));
-    }
-    throw base::SystemError(
-        text +
-        " Look at the data of this step, or set non_finite.action: skip; another "
-        "optimizer.lr needs another run.name.");
+    skip_or_stop(config_.non_finite, text, state_.skipped, console_);
   }
 
   void log_step(const RoundSection& round, const StepResult& result, double lr, double seconds,

@@ -38,6 +38,14 @@ std::vector<std::string> matching(const std::string& pattern) {
   return paths;
 }
 
+std::vector<std::string> all_matching(const Paths& patterns) {
+  std::vector<std::string> files;
+  for (const auto& pattern : patterns.paths) {
+    for (auto& path : matching(pattern)) files.push_back(std::move(path));
+  }
+  return files;
+}
+
 // As tools/tokenize hashes the settings of a job (docs/formats/tokenized.md).
 std::string settings_hash(const SourceSection& source) {
   constexpr int kRules = 4;  // as _RULES in tools/rondo_tools/tokenize_job.py
@@ -85,9 +93,9 @@ std::string what_changed(const Config& config, const SourceSection& source,
   return {};
 }
 
-// Where tools/prepare puts what it makes of a source's text.
-std::string cache_path(const Config& config, const std::string& source, const char* part) {
-  return fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, source, part);
+// Where tools/prepare puts what it makes of a text: of a part of a source, or of an evaluation set.
+std::string cache_path(const Config& config, const std::string& name, const char* part) {
+  return fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, name, part);
 }
 
 std::vector<std::string> tokenised_files(const Config& config, const std::string& name,
@@ -98,14 +106,11 @@ std::vector<std::string> tokenised_files(const Config& config, const std::string
     base::fail_user("{}: mixes tokenised .h5 files with text. Give one kind, or two sources.", key);
   }
   if (tokenised > 0) {
-    std::vector<std::string> files;
-    for (const auto& pattern : given.paths) {
-      for (auto& path : matching(pattern)) {
-        if (std::ranges::find(files, path) != files.end()) {
-          base::fail_user("{}: {} is given twice. Leave one of them out.", key, path);
-        }
-        files.push_back(std::move(path));
-      }
+    std::set<std::string> different;
+    std::vector<std::string> files = all_matching(given);
+    for (const std::string& path : files) {
+      if (different.insert(path).second) continue;
+      base::fail_user("{}: {} is given twice. Leave one of them out.", key, path);
     }
     return files;
   }
@@ -149,21 +154,12 @@ data::CleanAction action_of(const std::string& name) {
   return name == "report" ? data::CleanAction::kReport : data::CleanAction::kRemove;
 }
 
-// Where tools/prepare puts the words of an evaluation set.
-std::string evaluation_path(const Config& config, const std::string& name) {
-  return fmt::format("{}/cache/{}/{}.evaluation.h5", config.run.dir, config.run.name, name);
-}
-
 data::EvaluationSet evaluation_set(const Config& config, const std::string& name,
                                    const EvaluationSetSection& given) {
   if (std::ranges::all_of(given.files.paths, is_tokenised)) {
-    data::EvaluationSet set{.name = name, .files = {}};
-    for (const auto& pattern : given.files.paths) {
-      for (auto& path : matching(pattern)) set.files.push_back(std::move(path));
-    }
-    return set;
+    return {.name = name, .files = all_matching(given.files)};
   }
-  const std::string cached = evaluation_path(config, name);
+  const std::string cached = cache_path(config, name, "evaluation");
   if (!std::filesystem::exists(cached)) {
     base::fail_user(
         "clean.evaluation_sets.{}: its words are not prepared yet ({} is missing). Start with "
@@ -328,8 +324,7 @@ RunData plan_data(const Config& config, int64_t vocab) {
           {.name = trained.name,
            .files = tokenised_files(config, trained.name, "train", source.train),
            .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
-           .replayed = (round.data.empty() ? round.shares[trained.key].first
-                                           : round.data[trained.key].first) == kReplay,
+           .replayed = trained.replayed,
            .part = trained.key,
            .heldout_split = source.heldout.split});
     }
@@ -365,7 +360,7 @@ void check_fresh(const Config& config, const RunData& data) {
   }
   for (const auto& [name, set] : config.clean.evaluation_sets) {
     if (std::ranges::all_of(set.files.paths, is_tokenised)) continue;
-    const std::string cached = evaluation_path(config, name);
+    const std::string cached = cache_path(config, name, "evaluation");
     const std::string changed = changed_text(cached, data::source_files_of_instances(cached));
     if (changed.empty()) continue;
     base::fail_user(

@@ -10,16 +10,6 @@ import harness
 
 DATA = harness.ROOT.parent / "shared" / "data"
 VOCAB = 2048
-SHAPE = {
-    "hidden": 32,
-    "layers": 2,
-    "heads": 4,
-    "kv_heads": 2,
-    "ffn": 64,
-    "vocab": VOCAB,
-    "max_seq": 4096,
-    "tied": True,
-}
 SOURCES = {
     "gsm8k": {
         "train": str(DATA / "gsm8k" / "train.jsonl"),
@@ -38,7 +28,7 @@ class SharedData(harness.RunTest):
         harness.tool("train_tokenizer", "--input", source, "--out", tokenizer, "--vocab", VOCAB)
         config = self.recipe(
             "run",
-            model={"shape": SHAPE},
+            model={"shape": {"vocab": VOCAB, "max_seq": 4096}},
             tokenizer=str(tokenizer),
             batch={"seq_len": 4096, "packs": 4, "micro_packs": 1},
             pack={"over_long": "cut"},

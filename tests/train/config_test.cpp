@@ -243,7 +243,10 @@ rounds:
 )");
   const auto names = [&](size_t round) {
     std::vector<std::pair<std::string, size_t>> found;
-    for (const auto& [name, key] : trained_sources(config, round)) found.emplace_back(name, key);
+    for (const auto& source : trained_sources(config, round)) {
+      found.emplace_back(source.name, source.key);
+      EXPECT_EQ(source.replayed, round == 2 && source.key == 0);
+    }
     return found;
   };
   using Found = std::vector<std::pair<std::string, size_t>>;

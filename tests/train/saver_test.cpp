@@ -24,6 +24,13 @@ class SaverTest : public testing::Test {
     state_.model_config = model::write_hf_config(tiny_shape(), {}, "float32");
   }
 
+  // Folder of a checkpoint of the model.
+  std::string saved(model::Model& model, Alone& alone) {
+    Saver saver(config_, model, alone.control, silent_);
+    saver.save_step(at(1));
+    return saver.find()->path();
+  }
+
   // The state after `step` steps of round `round`.
   RunState at(int64_t step, int64_t round = 0, bool trained = false) const {
     RunState state = state_;
@@ -122,9 +129,7 @@ TEST_F(SaverTest, ResumeMustAndNeverAreObeyed) {
 TEST_F(SaverTest, ACheckpointOfAnotherShapeIsRefused) {
   Alone alone;
   const auto model = new_model(*alone.group, 1);
-  Saver saver(config_, *model, alone.control, silent_);
-  saver.save_step(at(1));
-  const std::string path = saver.find()->path();
+  const std::string path = saved(*model, alone);
   model::Shape shape = tiny_shape();
   shape.ffn = 48;
   model::Model other(shape, *alone.group, true);
@@ -138,9 +143,7 @@ TEST_F(SaverTest, ACheckpointOfAnotherShapeIsRefused) {
 TEST_F(SaverTest, MoreEmbeddingRowsStartAsTheMeanOfTheOldOnes) {
   Alone alone;
   const auto model = new_model(*alone.group, 1);
-  Saver saver(config_, *model, alone.control, silent_);
-  saver.save_step(at(1));
-  const std::string checkpoint = saver.find()->path();
+  const std::string checkpoint = saved(*model, alone);
   const std::string folder = folder_ / "hf";
   model::export_hf(*model, {.target = folder});
   model::Shape grown = tiny_shape();

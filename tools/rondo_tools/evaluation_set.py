@@ -2,19 +2,16 @@
 (docs/formats/evaluation.md), against which `rondo pack` checks what is trained on."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from rondo_tools import sources
+from rondo_tools import jsonl, sources
 from rondo_tools.errors import UserError
 from rondo_tools.formats import SHAREGPT_ROLES
 from rondo_tools.hashing import settings_hash
-from rondo_tools.tokenized_file import make_durable, read_attributes, write_attributes
+from rondo_tools.tokenized_file import new_file, read_attributes, write_attributes
 from rondo_tools.words import of_turns
 
 FORMAT = "rondo.evaluation"
@@ -87,20 +84,13 @@ def questions(row, columns, place):
 def prepare(job):
     """Writes the file; returns the number of instances."""
     words, offsets, files, rows = bytearray(), [0], [], []
-    number = {path: n for n, path in enumerate(job.inputs)}
-    for path, line, row in sources.all_rows(job.inputs):
-        place = f"{path}:{line}"
-        try:
-            value = sources.value_of(row)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: is not JSON: {error}.") from error
-        if not isinstance(value, dict):
-            raise UserError(f"{place}: is {type(value).__name__}, expected an object.")
-        texts = questions(value, job.text, place)
-        words += of_turns(("user", text) for text in texts)
-        offsets.append(len(words))
-        files.append(number[path])
-        rows.append(line)
+    for number, path in enumerate(job.inputs):
+        for line, row in jsonl.read_numbered(path):
+            texts = questions(row, job.text, f"{path}:{line}")
+            words += of_turns(("user", text) for text in texts)
+            offsets.append(len(words))
+            files.append(number)
+            rows.append(line)
     if not rows:
         raise UserError(f"{job.inputs[0]}: holds no question.")
     _write(job, bytes(words), offsets, files, rows)
@@ -108,26 +98,15 @@ def prepare(job):
 
 
 def _write(job, words, offsets, files, rows):
-    out = Path(job.out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error}.") from error
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
-            counts = json.dumps({"instances": len(rows)})
-            head = {"format": FORMAT, "version": VERSION, "counts": counts}
-            write_attributes(file, head | job.identity())
-            for name, values, kind in (
-                ("words", np.frombuffer(words, "u1"), "u1"),
-                ("word_offsets", offsets, "<i8"),
-                ("file", files, "<u2"),
-                ("row", rows, "<i8"),
-            ):
-                file.create_dataset(name, data=np.asarray(values, kind))
-        make_durable(temporary, out)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with new_file(Path(job.out)) as file:
+        counts = json.dumps({"instances": len(rows)})
+        write_attributes(
+            file, {"format": FORMAT, "version": VERSION, "counts": counts} | job.identity()
+        )
+        for name, values, kind in (
+            ("words", np.frombuffer(words, "u1"), "u1"),
+            ("word_offsets", offsets, "<i8"),
+            ("file", files, "<u2"),
+            ("row", rows, "<i8"),
+        ):
+            file.create_dataset(name, data=np.asarray(values, kind))

@@ -19,7 +19,7 @@ def read_numbered(path):
     for _, number, row in sources.all_rows(sources.expand([path])):
         try:
             value = sources.value_of(row)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: is not JSON: {error}.") from error
         if not isinstance(value, dict):
             raise UserError(f"{path}:{number}: is {type(value).__name__}, expected an object.")

@@ -4,6 +4,7 @@ The writer spools token data to disk, because contiguous datasets need their siz
 file appears under its name only when it is complete (temporary name, fsync, rename).
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -132,20 +133,11 @@ class Writer:
     def publish(self, attributes):
         if len(set(self.example_ids)) != len(self.example_ids):
             raise RuntimeError(f"{self.path}: two examples have the same 64-bit id")
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{self.path.name}.", suffix=".tmp", dir=self.path.parent
-        )
-        os.close(handle)
-        try:
-            with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
-                tags = json.dumps(list(self._tag_code))
-                head = {"format": FORMAT, "version": VERSION, "tag_names": tags}
-                write_attributes(file, head | attributes)
-                self._write_datasets(file)
-            make_durable(temporary, self.path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with new_file(self.path) as file:
+            tags = json.dumps(list(self._tag_code))
+            head = {"format": FORMAT, "version": VERSION, "tag_names": tags}
+            write_attributes(file, head | attributes)
+            self._write_datasets(file)
 
     def _write_datasets(self, file):
         for name, spool, kind, total in (
@@ -173,14 +165,30 @@ class Writer:
             file.create_dataset(name, data=np.asarray(values, kind))
 
 
-def make_durable(temporary, target):
-    """Moves a finished file to its name, so that it is there after a power cut or not at all."""
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    _sync(temporary)
-    os.replace(temporary, target)
-    _sync(target.parent)
+@contextlib.contextmanager
+def new_file(path):
+    """An HDF5 file to be written, which gets its name when it is complete: it is there after a
+    power cut or not at all, and nothing is left of it after an error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+        )
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}.") from error
+    os.close(handle)
+    try:
+        with h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def _sync(path):
