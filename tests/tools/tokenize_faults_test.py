@@ -32,6 +32,7 @@ FAULTS = {
     "the chat template leaves out calls of tools": {
         "messages": [GOOD["messages"][0], calls("add", {"a": 1})]
     },
+    "wrong type  ": {**GOOD, "tools": [{"function": "add"}]},
     "not a tool call": {"messages": [GOOD["messages"][0], calls("add", "{'a': 1}")]},
     "wrong role ": {"messages": [*GOOD["messages"], {"role": "tool", "content": "12"}]},
     "wrong role  ": {"messages": [GOOD["messages"][1], GOOD["messages"][0]]},

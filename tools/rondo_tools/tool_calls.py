@@ -27,9 +27,10 @@ def tools_of(value):
     tools = _parsed(value, "tools")
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise RowFault("wrong type", "tools is not a list of objects")
-    return [
-        tool if "function" in tool else {"type": "function", "function": tool} for tool in tools
-    ] or None
+    tools = [t if "function" in t else {"type": "function", "function": t} for t in tools]
+    if not all(isinstance(tool["function"], dict) for tool in tools):
+        raise RowFault("wrong type", "a tool's function is not an object")
+    return tools or None
 
 
 def _call(value):
