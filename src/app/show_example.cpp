@@ -1,6 +1,7 @@
 #include "app/show_example.hpp"
 
 #include <string>
+#include <vector>
 
 namespace rondo::app {
 

@@ -29,12 +29,12 @@ std::unordered_map<uint32_t, char> byte_alphabet() {
 }
 
 std::string from_byte_level(std::string_view piece) {
-  static const std::unordered_map<uint32_t, char> kBytes = byte_alphabet();
+  static const std::unordered_map<uint32_t, char> alphabet = byte_alphabet();
   std::string bytes;
   while (!piece.empty()) {
     const base::Character character = base::first_character(piece);
-    const auto found = character.code ? kBytes.find(*character.code) : kBytes.end();
-    if (found == kBytes.end()) {
+    const auto found = character.code ? alphabet.find(*character.code) : alphabet.end();
+    if (found == alphabet.end()) {
       bytes += piece.substr(0, character.bytes);
     } else {
       bytes += found->second;
@@ -111,9 +111,9 @@ TokenText TokenText::of_folder(const std::string& folder) {
 }
 
 const std::string& TokenText::bytes(int32_t id) const {
-  static const std::string kNone;
+  static const std::string none;
   const auto found = tokens_.find(id);
-  return found == tokens_.end() ? kNone : found->second.bytes;
+  return found == tokens_.end() ? none : found->second.bytes;
 }
 
 bool TokenText::is_special(int32_t id) const {

@@ -67,8 +67,8 @@ std::vector<Hit> ContaminationIndex::hits(const std::string& words) const {
     }
   }
   std::ranges::sort(hits, {}, &Hit::instance);
-  const auto repeats = std::ranges::unique(hits, {}, &Hit::instance);
-  hits.erase(repeats.begin(), repeats.end());
+  const auto same = [](const Hit& a, const Hit& b) { return a.instance == b.instance; };
+  hits.erase(std::unique(hits.begin(), hits.end(), same), hits.end());
   return hits;
 }
 

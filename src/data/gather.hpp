@@ -16,8 +16,8 @@ namespace rondo::data {
 // every rank.
 template <class T>
 std::vector<T> gather_all(const std::vector<T>& mine, comm::Group& group) {
-  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(int64_t) == 0);
-  constexpr auto kWords = static_cast<int64_t>(sizeof(T) / sizeof(int64_t));
+  constexpr int64_t kWords = static_cast<int64_t>(sizeof(T)) / 8;  // of an element, as int64
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0);
   const int64_t ranks = group.size();
   const at::Tensor size = at::full({1}, static_cast<int64_t>(mine.size()), at::kLong);
   const at::Tensor sizes = at::empty({ranks}, at::kLong);

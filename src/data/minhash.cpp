@@ -30,8 +30,8 @@ void take_minima(uint64_t shingle, std::span<uint32_t> least) {
 void make_set(std::vector<WordRun>& runs, std::string_view text) {
   const auto key = [&](const WordRun& run) { return std::pair(run.hash, run.of(text)); };
   std::ranges::sort(runs, {}, key);
-  const auto repeats = std::ranges::unique(runs, {}, key);
-  runs.erase(repeats.begin(), repeats.end());
+  const auto same = [&](const WordRun& a, const WordRun& b) { return key(a) == key(b); };
+  runs.erase(std::unique(runs.begin(), runs.end(), same), runs.end());
 }
 
 struct Overlap {

@@ -37,8 +37,7 @@ int64_t second_of(Pair pair) { return static_cast<int64_t>(pair & 0xFFFFFFFF); }
 
 void sort_unique(std::vector<Pair>& pairs) {
   std::ranges::sort(pairs);
-  const auto repeats = std::ranges::unique(pairs);
-  pairs.erase(repeats.begin(), repeats.end());
+  pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
 }
 
 struct Entry {
@@ -99,9 +98,7 @@ NearDuplicates near_duplicates(int64_t count, const ReadWords& words, const Unre
 
   pairs = gather_all(pairs, group);
   sort_unique(pairs);
-  const auto related = std::ranges::remove_if(
-      pairs, [&](Pair pair) { return unrelated(first_of(pair), second_of(pair)); });
-  pairs.erase(related.begin(), related.end());
+  std::erase_if(pairs, [&](Pair pair) { return unrelated(first_of(pair), second_of(pair)); });
   result.candidates = static_cast<int64_t>(pairs.size());
   std::vector<Edge> found;
   control.agree([&] {
