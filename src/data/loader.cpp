@@ -30,7 +30,6 @@ LoaderConfig evaluation_order(int64_t micro_packs, int rank, int size) {
 Loader::Loader(const PackedSet& set, const LoaderConfig& config) : set_(set), config_(config) {
   check_batch_arithmetic(config.packs_per_step, config.micro_packs, config.size);
   RONDO_CHECK(config.rank >= 0 && config.rank < config.size);
-  RONDO_CHECK(config.lanes >= 1 && config.packs_per_step % config.lanes == 0);
 }
 
 Loader::~Loader() = default;
@@ -55,7 +54,7 @@ std::vector<int64_t> Loader::packs_of(int64_t step) {
   }
   const std::lock_guard hold(order_mutex_);
   if (order_epoch_ != epoch) {
-    order_ = order_of_epoch({config_.packs_per_step, config_.lanes, config_.seed, set_.plan_hash()},
+    order_ = order_of_epoch({config_.packs_per_step, config_.seed, set_.plan_hash()},
                             set_.costs(), epoch);
     order_epoch_ = epoch;
   }

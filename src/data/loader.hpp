@@ -1,7 +1,7 @@
 // The packs of a training step, or of an evaluation, for this rank.
 //
 // Order: epoch e visits the packs in an order that is a pure function of (plan hash, seed, e, packs
-// of a step, lanes), by which ranks have equal work (step_order.hpp). Pack number
+// of a step), by which ranks have equal work (step_order.hpp). Pack number
 // `step * packs_per_step + i` of that order is position i of the step; rank r takes the
 // neighbouring positions [r, r + 1) * packs_per_step / size, cut into micro-batches of micro_packs.
 // So the order never depends on ranks, micro-batches, threads or a resume. Positions beyond the end
@@ -26,7 +26,6 @@ struct LoaderConfig {
   int rank = 0;                // among the ranks that read different data
   int size = 1;
   uint64_t seed = 0;
-  int64_t lanes = 1;     // of a step, among which work is evened out; divides packs_per_step
   bool shuffled = true;  // false: packs in their own order, as for an evaluation
   Average average = Average::kTokens;
   bool prefetch = true;  // read the next step in the background

@@ -116,7 +116,7 @@ json describe_order(const PackRequest& request, const Documents& documents, cons
     }
     costs.push_back(cost);
   }
-  const StepOrder order{request.packs_per_step, request.lanes, request.seed, plan_hash};
+  const StepOrder order{request.packs_per_step, request.seed, plan_hash};
   const std::vector<int64_t> before = seeded_order(order, plan.packs(), 0);
   const std::vector<int64_t> places = order_of_epoch(order, costs, 0);
   const auto figures = [&](const std::vector<int64_t>& taken, int64_t ranks) {
@@ -132,7 +132,6 @@ json describe_order(const PackRequest& request, const Documents& documents, cons
   base::Hasher hasher;
   add_to(hasher, places);
   return {{"packs_per_step", request.packs_per_step},
-          {"lanes", request.lanes},
           {"imbalance", by_ranks},
           {"first_epoch_hash", hasher.hex()}};
 }

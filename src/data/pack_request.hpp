@@ -50,7 +50,6 @@ struct PackRequest {
   // How the packs will be taken (step_order.hpp), for the figures of the report alone: another
   // batch needs no new packs. 0: not known.
   int64_t packs_per_step = 0;
-  int64_t lanes = 1;
 };
 
 // Hash of the settings and of what the input files say of themselves (attributes and sizes); not

@@ -80,28 +80,21 @@ void even_out(std::vector<Group>& groups, std::span<const double> costs) {
   }
 }
 
-// Deals packs to `count` neighbouring groups, and each of these again by the prime factors of what
-// it holds, so that neighbouring parts of any size made of these factors cost alike.
-void arrange(std::span<int64_t> packs, int64_t count, std::span<const double> costs) {
-  if (count <= 1 || packs.size() <= 1) return;
-  std::vector<Group> groups = deal({packs.begin(), packs.end()}, costs, count);
+// Splits packs into neighbouring groups by the least factor of their number, and each group again.
+void arrange(std::span<int64_t> packs, std::span<const double> costs) {
+  if (packs.size() <= 1) return;
+  std::vector<Group> groups =
+      deal({packs.begin(), packs.end()}, costs, least_factor(std::ssize(packs)));
   even_out(groups, costs);
   const size_t size = groups[0].packs.size();
   for (size_t g = 0; g < groups.size(); ++g) {
     const std::span<int64_t> part = packs.subspan(g * size, size);
     std::ranges::copy(groups[g].packs, part.begin());
-    if (size > 1) arrange(part, least_factor(static_cast<int64_t>(size)), costs);
+    arrange(part, costs);
   }
 }
 
 }  // namespace
-
-int64_t lanes_of(int64_t packs_per_step, int64_t wanted) {
-  RONDO_CHECK(packs_per_step >= 1 && wanted >= 1 && (wanted & (wanted - 1)) == 0);
-  int64_t lanes = wanted;
-  while (packs_per_step % lanes != 0) lanes /= 2;
-  return lanes;
-}
 
 std::vector<int64_t> seeded_order(const StepOrder& order, int64_t packs, int64_t epoch) {
   const int64_t steps = base::ceil_div(packs, order.packs_per_step);
@@ -114,37 +107,33 @@ std::vector<int64_t> seeded_order(const StepOrder& order, int64_t packs, int64_t
 
 std::vector<int64_t> order_of_epoch(const StepOrder& order, std::span<const double> costs,
                                     int64_t epoch) {
-  RONDO_CHECK(order.lanes >= 1 && order.packs_per_step % order.lanes == 0);
   std::vector<int64_t> places = seeded_order(order, std::ssize(costs), epoch);
   const auto step = static_cast<size_t>(order.packs_per_step);
-  const bool parts = order.lanes == 1 && order.packs_per_step > 1;
-  // Without lanes, the least factor of the step takes their place.
-  const int64_t first = parts ? least_factor(order.packs_per_step) : order.lanes;
   for (size_t begin = 0; begin < places.size(); begin += step) {
-    arrange(std::span(places).subspan(begin, step), first, costs);
+    arrange(std::span(places).subspan(begin, step), costs);
   }
   return places;
 }
 
 Imbalance imbalance_of(std::span<const int64_t> places, std::span<const double> costs,
-                       int64_t packs_per_step, int64_t lanes) {
+                       int64_t packs_per_step, int64_t parts) {
   Imbalance result{0, 0};
   int64_t steps = 0;
   const auto step = static_cast<size_t>(packs_per_step);
-  const size_t per_lane = step / static_cast<size_t>(lanes);
+  const size_t per_part = step / static_cast<size_t>(parts);
   for (size_t begin = 0; begin + step <= places.size(); begin += step) {
     if (std::ranges::count(places.subspan(begin, step), -1) > 0) continue;  // the short last step
     double most = 0;
     double sum = 0;
-    for (size_t lane = 0; lane < static_cast<size_t>(lanes); ++lane) {
+    for (size_t part = 0; part < static_cast<size_t>(parts); ++part) {
       double cost = 0;
-      for (const int64_t pack : places.subspan(begin + lane * per_lane, per_lane)) {
+      for (const int64_t pack : places.subspan(begin + part * per_part, per_part)) {
         cost += cost_of(pack, costs);
       }
       most = std::max(most, cost);
       sum += cost;
     }
-    const double over = most * static_cast<double>(lanes) / sum;
+    const double over = most * static_cast<double>(parts) / sum;
     result.mean += over;
     result.worst = std::max(result.worst, over);
     ++steps;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <filesystem>
 #include <functional>
 #include <set>
@@ -162,10 +161,6 @@ void check_whole(const Config& config, base::Problems& problems) {
                     "shape.vocab.",
                     config.model.place));
   }
-  if (!std::has_single_bit(static_cast<uint64_t>(config.parallel.reduction_lanes))) {
-    problems.add(fmt::format("{}: parallel.reduction_lanes = {}, a power of two was expected.",
-                             config.place, config.parallel.reduction_lanes));
-  }
   if (config.rounds.empty()) {
     problems.add(fmt::format("{}: rounds: at least one round is needed.", config.place));
   }
@@ -283,7 +278,6 @@ std::string round_yaml(Config config, size_t i) {
   writer.write("pack", config.pack);
   writer.write("clean", config.clean);
   writer.write("loss", config.loss);
-  writer.write("reduction_lanes", config.parallel.reduction_lanes);  // fixes the order of packs
   RoundSection own = round;
   own.gate.reset();
   own.evaluate.value = EvaluateSection{};

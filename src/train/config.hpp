@@ -84,7 +84,6 @@ struct ParallelSection {
   AutoCount shard;
   int64_t replicate = 1;
   int64_t zero = 1;
-  int64_t reduction_lanes = 8;
 };
 struct BatchSection {
   int64_t seq_len = 1024;

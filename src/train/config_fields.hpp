@@ -102,13 +102,6 @@ void describe(V& v, ParallelSection& c) {
     {.meaning = "ZeRO stage. This version supports 1 (optimizer state sharded).",
      .minimum = 1,
      .maximum = 1});
-  v("reduction_lanes", c.reduction_lanes,
-    {.meaning =
-         "Lanes, a power of two, among which the packs of a step are dealt so that each costs "
-         "alike; data-parallel ranks take neighbouring lanes. Where `batch.packs` is no "
-         "multiple, the largest power of two that divides it.",
-     .minimum = 1,
-     .maximum = 4096});
 }
 
 template <class V>

@@ -289,7 +289,6 @@ class Run {
                                           .rank = group_.rank(),
                                           .size = group_.size(),
                                           .seed = static_cast<uint64_t>(config_.run.seed) + i,
-                                          .lanes = data_.rounds[i].lanes,
                                           .average = average_of(config_)});
     console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
                   static_cast<double>(total) / static_cast<double>(epoch), sets_->round(i).packs());

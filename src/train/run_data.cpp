@@ -317,7 +317,6 @@ RunData plan_data(const Config& config, int64_t vocab) {
     request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
     request.clean = clean;
     request.packs_per_step = round.batch.value.packs;
-    request.lanes = data::lanes_of(request.packs_per_step, config.parallel.reduction_lanes);
     for (const TrainedSource& trained : trained_sources(config, i)) {
       const SourceSection& source = config.source(trained.name);
       request.sources.push_back(

@@ -24,7 +24,7 @@ TEST(StepOrder, TakesEveryPackOnceForManyShapes) {
     const base::Random random(seed, "shapes");
     const auto packs = 1 + static_cast<int64_t>(random.below(300, 0));
     const auto per_step = 1 + static_cast<int64_t>(random.below(48, 1));
-    const StepOrder order{per_step, lanes_of(per_step, 8), seed, "plan"};
+    const StepOrder order{per_step, seed, "plan"};
     const auto costs = random_costs(seed, packs);
     for (const int64_t epoch : {0, 1}) {
       const auto places = order_of_epoch(order, costs, epoch);
@@ -54,9 +54,9 @@ TEST(StepOrder, TakesEveryPackOnceForManyShapes) {
   }
 }
 
-TEST(StepOrder, LanesCostAlikeForEveryNumberOfRanksThatDividesThem) {
+TEST(StepOrder, PartsCostAlikeForEveryNumberOfRanks) {
   const auto costs = random_costs(1, 64 * 40);
-  const StepOrder order{64, 8, 1, "plan"};
+  const StepOrder order{64, 1, "plan"};
   const auto places = order_of_epoch(order, costs, 0);
   const auto seeded = seeded_order(order, std::ssize(costs), 0);
   for (const int64_t ranks : {2, 4, 8}) {
@@ -68,32 +68,25 @@ TEST(StepOrder, LanesCostAlikeForEveryNumberOfRanksThatDividesThem) {
   }
 }
 
-TEST(StepOrder, PartsOfALaneCostAlikeToo) {
-  // Packs of a step, ranks: more of them than lanes, or no power of two.
+TEST(StepOrder, PartsOfFewPacksAndOfNoPowerOfTwoCostAlikeToo) {
+  // Packs of a step, ranks.
   for (const auto& [packs, ranks] :
        {std::pair<int64_t, int64_t>{64, 32}, {63, 3}, {45, 5}, {48, 16}}) {
     const auto costs = random_costs(2, packs * 50);
-    const StepOrder order{packs, lanes_of(packs, 8), 2, "plan"};
+    const StepOrder order{packs, 2, "plan"};
     const Imbalance before = imbalance_of(seeded_order(order, packs * 50, 0), costs, packs, ranks);
     const Imbalance after = imbalance_of(order_of_epoch(order, costs, 0), costs, packs, ranks);
     EXPECT_LT(after.mean - 1, 0.6 * (before.mean - 1)) << packs << " packs, " << ranks << " ranks";
   }
 }
 
-TEST(StepOrder, EmptyPlacesOfTheLastStepAreSpreadOverTheLanes) {
+TEST(StepOrder, EmptyPlacesOfTheLastStepAreSpread) {
   const std::vector<double> costs(13, 1.0);
-  const auto places = order_of_epoch({16, 4, 3, "plan"}, costs, 0);
-  for (size_t lane = 0; lane < 4; ++lane) {
-    const auto begin = places.begin() + static_cast<ptrdiff_t>(4 * lane);
+  const auto places = order_of_epoch({16, 3, "plan"}, costs, 0);
+  for (size_t part = 0; part < 4; ++part) {
+    const auto begin = places.begin() + static_cast<ptrdiff_t>(4 * part);
     EXPECT_LE(std::count(begin, begin + 4, -1), 1);
   }
-}
-
-TEST(StepOrder, LanesArePowersOfTwoThatDivideTheStep) {
-  EXPECT_EQ(lanes_of(64, 8), 8);
-  EXPECT_EQ(lanes_of(12, 8), 4);
-  EXPECT_EQ(lanes_of(7, 8), 1);
-  EXPECT_EQ(lanes_of(2, 8), 2);
 }
 
 }  // namespace

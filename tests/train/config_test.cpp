@@ -213,7 +213,6 @@ TEST(Config, EveryCheckAcrossFieldsSaysWhatIsWrong) {
       {"data: {a: 1}", "shares: {a: 1}, tokens: 5M, steps: 3, epochs: 1", "give only one of"},
       {"b: {heldout: b.h5}", "replay: {heldout: b.h5}", "'replay' stands for earlier rounds'"},
       {"{name: r}", "{name: r}\nclean: {near: remover}", "clean.near"},
-      {"{name: r}", "{name: r}\nparallel: {reduction_lanes: 6}", "a power of two was expected"},
       {"name: first", "name: first, init: previous", "`init: previous` in the first round"},
       {"name: first", "name: first, optimizer_state: carry",
        "`optimizer_state: carry` in the first round"},
@@ -371,7 +370,7 @@ TEST(RoundYaml, SeesWhatChangesTheComputation) {
        {"run.seed=2", "optimizer.lr=1", "optimizer.betas=[0.5, 0.5]", "optimizer.clip=2",
         "schedule.kind=cosine", "schedule.warmup=5", "batch.packs=32", "batch.seq_len=256",
         "batch.micro_packs=2", "loss.average=examples", "pack.max_documents=4", "model.from=other",
-        "sources.gsm8k.train=other.jsonl", "clean.near=report", "parallel.reduction_lanes=4"}) {
+        "sources.gsm8k.train=other.jsonl", "clean.near=report"}) {
     EXPECT_NE(round_yaml(read(kWhole, {change}), 0), before) << change;
   }
 }
