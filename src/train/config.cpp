@@ -203,6 +203,8 @@ std::string Config::tokenizer_folder() const {
   return model.from.value_or("");
 }
 
+std::string Config::cache_folder() const { return run.dir + "/cache/" + run.name; }
+
 Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
   base::Problems problems;
   problems.known_keys = reference_of_all().keys();

@@ -157,7 +157,7 @@ struct SourceSection {
   Heldout heldout;
   base::Named<std::string> columns;  // read by tools/prepare
   std::string format = "auto";
-  std::optional<std::string> chat_template;
+  std::string chat_template = "auto";
   std::string train_on = "all";
   std::string multi_turn = "auto";
   double end_of_turn_weight = 1;
@@ -211,10 +211,16 @@ struct Config {
   base::Named<SourceSection> sources;
   std::vector<RoundSection> rounds;
 
+  // Not read from the file: ids of a tokenizer that was made for this run, which a model that is
+  // read must have rows for (name_tokenizer); 0: none was made.
+  int64_t made_vocab = 0;
+
   std::string run_folder() const { return run.dir + "/" + run.name; }
   const SourceSection& source(const std::string& name) const;
   // Folder of the tokenizer: `tokenizer`, else the model's folder, else "".
   std::string tokenizer_folder() const;
+  // Where tools/prepare puts what it makes for this run.
+  std::string cache_folder() const;
 };
 
 // Reads a configuration file and "section.key=value" overrides. One UserError lists everything that

@@ -298,7 +298,10 @@ void describe(V& v, SourceSection& c) {
     {.meaning = "Form of the examples; `auto` recognises it.",
      .choices = {"auto", "messages", "alpaca", "sharegpt", "prompt_completion", "tokens"}});
   v("template", c.chat_template,
-    {.meaning = "File of a Jinja chat template; default: the tokenizer's own."});
+    {.meaning = "`auto`: the tokenizer's own Jinja chat template, else the bundled ChatML; "
+                "`chatml`: that one; or a file. Where ChatML's two control tokens are lacking they "
+                "take ids that the tokenizer holds in reserve, else new ones, and a model that is "
+                "read grows by their embedding rows."});
   v("train_on", c.train_on,
     {.meaning = "Which of the assistant's turns are trained; a row's own weights count besides.",
      .choices = {"all", "last"}});

@@ -76,6 +76,14 @@ std::string changed_text(const std::string& made, const std::string& source_file
   return {};
 }
 
+// The chat template of a source's rows; "" where there is none.
+std::string template_of(const SourceSection& source, const std::string& tokenizer) {
+  if (source.chat_template == "auto") return model::chat_template_of(tokenizer);
+  if (source.chat_template != "chatml") return base::read_text(source.chat_template);
+  const std::string bundled = tokenizer + "/chatml.jinja";  // of a tokenizer made for it
+  return std::filesystem::exists(bundled) ? base::read_text(bundled) : "";
+}
+
 // What has changed since a file was tokenised: its text, or how it is to be tokenised. "" if
 // nothing.
 std::string what_changed(const Config& config, const SourceSection& source,
@@ -85,9 +93,9 @@ std::string what_changed(const Config& config, const SourceSection& source,
   if (!changed.empty()) return changed;
   const std::string tokenizer = config.tokenizer_folder();
   if (info.tokenizer_hash != tokenizer_hash(tokenizer)) return "tokenizer " + tokenizer;
-  const std::string chat_template = source.chat_template ? base::read_text(*source.chat_template)
-                                                         : model::chat_template_of(tokenizer);
-  if (info.template_hash != base::hash_hex(chat_template)) return "the chat template";
+  if (info.template_hash != base::hash_hex(template_of(source, tokenizer))) {
+    return "the chat template";
+  }
   if (info.settings_hash != settings_hash(source))
     return "how its rows become examples (format, columns, train_on, ...)";
   return {};
@@ -95,7 +103,7 @@ std::string what_changed(const Config& config, const SourceSection& source,
 
 // Where tools/prepare puts what it makes of a text: of a part of a source, or of an evaluation set.
 std::string cache_path(const Config& config, const std::string& name, const char* part) {
-  return fmt::format("{}/cache/{}/{}.{}.h5", config.run.dir, config.run.name, name, part);
+  return fmt::format("{}/{}.{}.h5", config.cache_folder(), name, part);
 }
 
 std::vector<std::string> tokenised_files(const Config& config, const std::string& name,

@@ -158,17 +158,13 @@ class TokenizeMask(ToolTest):
     def test_invalid_jinja_is_an_error(self):
         self.refused("{% for m in messages %}", "not valid Jinja")
 
-    def test_tokenizer_without_template_says_how_to_give_one(self):
-        folder = self.folder / "bare"
-        folder.mkdir()
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (folder / name).write_bytes((self.tokenizer / name).read_bytes())
+    def test_name_of_no_template_says_what_a_template_may_be(self):
         done = run_tool(
             "tokenize", "--input", write_jsonl(self.folder / "rows.jsonl", ROWS), "--tokenizer",
-            folder, "--out", self.folder / "out.h5",
+            self.tokenizer, "--out", self.folder / "out.h5", "--template", "chatmll",
         )  # fmt: skip
         self.assertEqual(done.returncode, 2)
-        self.assertIn("--template FILE", done.stderr)
+        self.assertIn("chatmll: no such template file (a template is a file, auto, ", done.stderr)
 
     def test_code_beside_a_tokenizer_is_neither_run_nor_asked_for(self):
         from rondo_tools.errors import UserError

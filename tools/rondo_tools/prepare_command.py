@@ -5,7 +5,12 @@ import os
 
 from rondo_tools import run_config
 from rondo_tools.evaluation_set import prepare
-from rondo_tools.run_sources import evaluation_sets, needs
+from rondo_tools.run_sources import (
+    cache_folder,
+    evaluation_sets,
+    needs,
+    use_bundled_template,
+)
 from rondo_tools.tokenize_command import describe, positive
 from rondo_tools.tokenize_job import counts_of, format_of, is_fresh, run
 
@@ -26,7 +31,10 @@ def main(arguments):
     config = run_config.load(options.config, options.overrides)
     # All are looked at before the first is tokenised, so that a wrong one leaves nothing behind.
     plan = []
-    for need in needs(config, options.config, options.workers):
+    found = needs(config, options.config, options.workers)
+    for remark in use_bundled_template(found, cache_folder(config, options.config) / "tokenizer"):
+        print(remark, flush=True)
+    for need in found:
         identity = need.job.identity()
         fresh = is_fresh(need.job, identity)
         plan.append((need, identity, None if fresh else format_of(need.job)))

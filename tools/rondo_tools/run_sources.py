@@ -2,14 +2,16 @@
 
 A file that has to be made lies at <run.dir>/cache/<run.name>/<source>.train.h5 or
 <source>.heldout.h5; rondo looks for it there. Held-out examples by `{split: N}` are chosen by rondo
-out of the train file, which therefore holds all of them. Relative paths are relative to the current
-folder.
+out of the train file, which therefore holds all of them. A tokenizer made for the bundled chat
+template lies in <run.dir>/cache/<run.name>/tokenizer/ (bundled_template.py). Relative paths are
+relative to the current folder.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rondo_tools import formats, sources
+from rondo_tools import bundled_template, formats, sources
 from rondo_tools.checkpoint_state import is_bare_checkpoint, tokenizer_of
 from rondo_tools.errors import UserError
 from rondo_tools.evaluation_set import EvaluationSet
@@ -91,7 +93,7 @@ def _options(source, key):
         **_training_options(source, key),
         "format": name,
         "columns": columns,
-        "template": source.get("template"),
+        "template": source.get("template") or "auto",
         "max_rejected": share,
     }
 
@@ -108,6 +110,20 @@ def _training_options(source, key):
     if weight is None or weight < 0:
         raise UserError(f"{key}.end_of_turn_weight is {given!r}; expected a number of at least 0.")
     return options | {"end_of_turn_weight": weight}
+
+
+def use_bundled_template(found, folder):
+    """Where a job needs the bundled chat template, makes a tokenizer for it in this folder and
+    gives it to all jobs, as one run has one tokenizer. Yields what to tell the user."""
+    if any(Path(need.job.tokenizer).resolve() == folder.resolve() for need in found):
+        return  # the user names what was made
+    needing = [need.job for need in found if need.job.needs_bundled_template()]
+    if not needing:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    yield bundled_template.make(needing[0].tokenizer, folder)
+    for need in found:
+        need.job.tokenizer = str(folder)
 
 
 def evaluation_sets(config, place):

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from rondo_tools import formats, sources
+from rondo_tools import bundled_template, formats, sources
 from rondo_tools.errors import UserError
 from rondo_tools.row_encoder import MULTI_TURN, TRAIN_ON
 from rondo_tools.tokenize_job import Job, format_of, run
@@ -52,8 +52,10 @@ def parser():
     parser.add_argument("--tokenizer", required=True, metavar="FOLDER")
     parser.add_argument("--out", required=True, metavar="FILE.h5")
     parser.add_argument(
-        "--template", metavar="FILE", help="Jinja chat template (default: the tokenizer's)"
-    )
+        "--template", default="auto", metavar="FILE|chatml",
+        help="Jinja chat template; auto (default): the tokenizer's own, else the bundled ChatML; "
+        "where that needs tokens that the tokenizer lacks, OUT.tokenizer is a tokenizer with them",
+    )  # fmt: skip
     parser.add_argument("--format", default="auto", choices=["auto", *formats.FORMATS])
     parser.add_argument(
         "--columns", default="", help="names in the file: prompt=question,completion=answer"
@@ -129,6 +131,10 @@ def main(arguments):
         end_of_turn_weight=options.end_of_turn_weight,
         rejected=options.rejected,
     )
+    if job.needs_bundled_template():
+        made = f"{options.out}.tokenizer"
+        print(bundled_template.make(job.tokenizer, made), flush=True)
+        job.tokenizer = made
     format_name = format_of(job)
     print(f"{options.out}: rows are of the format {format_name}", flush=True)
     print(f"{options.out}: {describe(run(job, format_name=format_name))}")

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from rondo_tools import formats, jsonl, sources
+from rondo_tools import bundled_template, formats, jsonl, sources
 from rondo_tools.errors import UserError
 from rondo_tools.hashing import settings_hash, text_hash
 from rondo_tools.row_encoder import RowEncoder, Rules, parse
 from rondo_tools.row_fault import RowFault
 from rondo_tools.tokenized_file import FORMAT, VERSION, Writer, read_attributes
-from rondo_tools.tokenizer_folder import template_text, tokenizer_hash
+from rondo_tools.tokenizer_folder import template_of_file, template_text, tokenizer_hash
 
 ROWS_PER_CHUNK = 256
 _SAMPLE_ROWS = 100
@@ -36,7 +36,7 @@ class Job:
     inputs: list  # paths of existing files
     tokenizer: str  # folder
     out: str
-    template: str | None = None  # file; default: the tokenizer's own
+    template: str = "auto"  # the tokenizer's own; a file; or the name of a bundled one
     format: str = "auto"
     columns: dict = field(default_factory=dict)
     workers: int = 0  # 0: one per core
@@ -67,10 +67,17 @@ class Job:
         }
 
     def template_text(self):
-        """The chat template; "" for rows that are tokenised already and need none."""
-        if self.format == "tokens" and not self.template:
-            return template_text(self.tokenizer, required=False)
-        return template_text(self.tokenizer, self.template)
+        """The chat template; "" where there is none, for rows that are tokenised already."""
+        if self.template in bundled_template.NAMES:
+            return bundled_template.text_of(self.tokenizer, self.template)
+        if self.template == "auto":
+            return template_text(self.tokenizer)
+        return template_of_file(self.template)
+
+    def needs_bundled_template(self):
+        if self.format == "tokens" and self.template == "auto":
+            return False
+        return bundled_template.is_needed(self.tokenizer, self.template)
 
     def rules(self, format_name):
         return Rules(

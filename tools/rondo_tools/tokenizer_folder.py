@@ -54,13 +54,16 @@ def _read_text(path):
         raise UserError(f"{path}: is not UTF-8 text ({error}).") from error
 
 
-def template_text(folder, template_file=None, required=True):
-    """The chat template: of the file, else of the folder. Without one, an error that says what to
-    do, or "" where it is not required."""
-    if template_file:
-        if not Path(template_file).is_file():
-            raise UserError(f"{template_file}: no such template file.")
-        return _read_text(template_file)
+def template_of_file(path):
+    if not Path(path).is_file():
+        raise UserError(
+            f"{path}: no such template file (a template is a file, auto, or a bundled one: chatml)."
+        )
+    return _read_text(path)
+
+
+def template_text(folder):
+    """The folder's own chat template; "" where it has none."""
     _present(folder)
     if (Path(folder) / TEMPLATE_FILE).is_file():
         return _read_text(Path(folder) / TEMPLATE_FILE)
@@ -74,15 +77,7 @@ def template_text(folder, template_file=None, required=True):
     if isinstance(template, list):
         named = {entry.get("name"): entry.get("template") for entry in template}
         template = named.get("default")
-    if not isinstance(template, str) or not template:
-        if not required:
-            return ""
-        raise UserError(
-            f"{folder}: the tokenizer has no chat template ({TEMPLATE_FILE}, or chat_template in "
-            f"tokenizer_config.json). Give one with --template FILE (in a run's configuration: "
-            f"sources.NAME.template)."
-        )
-    return template
+    return template if isinstance(template, str) else ""
 
 
 def load(folder):
