@@ -197,21 +197,45 @@ class TokenizeMask(ToolTest):
             self.assertIn("1 rejected (mask is unsound: 1)", done.stdout)
 
 
+class Encoding:
+    """What a tokenizers.Encoding says of the characters of its tokens."""
+
+    def __init__(self, *offsets):
+        self.offsets = list(offsets)
+
+    def __len__(self):
+        return len(self.offsets)
+
+    def char_to_token(self, at):
+        found = (n for n, (begin, end) in enumerate(self.offsets) if begin <= at < end)
+        return next(found, None)
+
+    def token_to_chars(self, token):
+        return self.offsets[token]
+
+
 class TokenWeights(unittest.TestCase):
     def test_spans_become_weights(self):
         from rondo_tools.mask import token_weights
 
-        offsets = [(0, 2), (2, 5), (5, 6), (6, 8), (8, 9)]
-        self.assertEqual(list(token_weights(offsets, [(2, 6, 1.0)])[0]), [0, 1, 1, 0, 0])
+        encoding = Encoding((0, 2), (2, 5), (5, 6), (6, 8), (8, 9))
+        self.assertEqual(list(token_weights(encoding, [(2, 6, 1.0)])[0]), [0, 1, 1, 0, 0])
         self.assertEqual(
-            list(token_weights(offsets, [(0, 5, 1.0), (6, 9, 1.0)])[0]), [0, 1, 0, 1, 1]
+            list(token_weights(encoding, [(0, 5, 1.0), (6, 9, 1.0)])[0]), [0, 1, 0, 1, 1]
         )
+
+    def test_characters_without_a_token_are_no_matter(self):
+        from rondo_tools.mask import token_weights
+
+        encoding = Encoding((0, 2), (3, 5), (6, 6), (7, 8))
+        self.assertEqual(list(token_weights(encoding, [(2, 9, 1.0)])[0]), [0, 1, 1, 1])
+        self.assertEqual(list(token_weights(encoding, [(3, 6, 1.0)])[0]), [0, 1, 0, 0])
 
     def test_tokens_of_one_character_belong_together(self):
         from rondo_tools.mask import token_weights
 
-        offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (2, 3)]
-        self.assertEqual(list(token_weights(offsets, [(1, 2, 1.0)])[0]), [0, 1, 1, 1, 0])
+        encoding = Encoding((0, 1), (1, 2), (1, 2), (1, 2), (2, 3))
+        self.assertEqual(list(token_weights(encoding, [(1, 2, 1.0)])[0]), [0, 1, 1, 1, 0])
 
     def test_a_straddling_token_is_a_fault(self):
         from rondo_tools.mask import token_weights
@@ -219,7 +243,7 @@ class TokenWeights(unittest.TestCase):
 
         for span in ((1, 4, 1.0), (0, 3, 1.0)):
             with self.assertRaisesRegex(RowFault, "mask is unsound"):
-                token_weights([(0, 2), (2, 4)], [span])
+                token_weights(Encoding((0, 2), (2, 4)), [span])
 
 
 if __name__ == "__main__":

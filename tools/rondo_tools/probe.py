@@ -190,7 +190,7 @@ def _check_spans(template, messages, text, spans, special):
 def _check_tokens(template, encoder, messages, text, spans, bos_id):
     encoding = encoder.encode(text, add_special_tokens=False)
     try:
-        codes, _ = token_weights(encoding.offsets, spans)
+        codes, _ = token_weights(encoding, spans)
     except RowFault as fault:
         _fault(str(fault), text, spans, "Let the prompt end where a token ends.")
     doubled = any(left == right == bos_id for left, right in pairwise(encoding.ids))

@@ -1,10 +1,9 @@
 """From raw rows to token ids and weights: parse, normalise, check, render, encode, mask."""
 
 import json
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
-
-import numpy as np
 
 from rondo_tools import probe, sources, token_rows
 from rondo_tools.chat_template import ChatTemplate, leaves_out
@@ -189,8 +188,8 @@ def _encoded(prepared, encodings):
     examples = []
     try:
         for part, encoding in zip(prepared.parts, encodings, strict=True):
-            codes, table = token_weights(encoding.offsets, part.spans)
-            tokens = np.asarray(encoding.ids, "<i4").tobytes()
+            codes, table = token_weights(encoding, part.spans)
+            tokens = struct.pack(f"<{len(encoding)}i", *encoding.ids)
             examples.append(Example(tokens, codes, part.words, table, prepared.tags))
     except RowFault as fault:
         return _faulty(fault)

@@ -14,18 +14,26 @@ _SIGNS = "+-*/=<>^"
 _DIGIT = re.compile("[0-9]")
 # A point or comma inside a number, and a sign in front of one, are kept: while the other
 # punctuation is removed, control characters stand for them.
-_KEPT = re.compile(r"(?<=[0-9])[.,](?=[0-9])|[-+*/=<>^](?=\s*[0-9])")
+_KEPT = re.compile(r"[-+*/=<>^.,](?:(?<=[0-9][.,])(?=[0-9])|(?<![.,])(?=\s*[0-9]))")
 _STAND_IN = {".": "\x0e", ",": "\x0f"} | {
     sign: f" {chr(0x10 + number)} " for number, sign in enumerate(_SIGNS)
 }
 _CONTROL = re.compile("[\x0e-\x17]")
 _PLAIN = {code: " " for code in range(128) if not chr(code).isalnum()}
 _WITH_STAND_INS = _PLAIN | {ord(other.strip(" ")): kept for kept, other in _STAND_IN.items()}
+_PLAIN_BYTES, _WITH_STAND_INS_BYTES = (
+    bytes(ord(table.get(code, chr(code))) if code < 128 else 0 for code in range(256))
+    for table in (_PLAIN, _WITH_STAND_INS)
+)
 # Written without spaces: each character is a word.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
+
+
+def _stand_in(match):
+    return _STAND_IN[match.group()]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -47,11 +55,15 @@ def words(text):
         text = unicodedata.normalize("NFKC", text).casefold()
         found = {ord(c): _replacement(c) for c in set(text) if c >= "\x80"}
         text = text.translate(found)
-    if not _DIGIT.search(text):
-        return " ".join(text.translate(_PLAIN).split())
-    text = _CONTROL.sub(" ", text)
-    text = _KEPT.sub(lambda match: _STAND_IN[match.group()], text)
-    return " ".join(text.translate(_WITH_STAND_INS).split())
+    has_digits = _DIGIT.search(text)
+    if has_digits:
+        if _CONTROL.search(text):
+            text = _CONTROL.sub(" ", text)
+        text = _KEPT.sub(_stand_in, text)
+    if text.isascii():  # tables of bytes are faster than those of characters
+        table = _WITH_STAND_INS_BYTES if has_digits else _PLAIN_BYTES
+        return b" ".join(text.encode("ascii").translate(table).split()).decode("ascii")
+    return " ".join(text.translate(_WITH_STAND_INS if has_digits else _PLAIN).split())
 
 
 def of_turns(turns):
