@@ -52,12 +52,13 @@ def run_tool(name, *arguments):
     return Finished(code, stdout.getvalue(), stderr.getvalue())
 
 
-def run_script(name, *arguments, folder=None):
-    """Runs tools/<name> as a user does."""
+def run_script(name, *arguments, folder=None, before=None):
+    """Runs tools/<name> as a user does; `before` is called in its process first."""
     command = [str(ROOT / "tools" / name), *map(str, arguments)]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=240, check=False
-    )
+        command, cwd=folder, capture_output=True, text=True, timeout=240, check=False,
+        preexec_fn=before,
+    )  # fmt: skip
 
 
 def write_jsonl(path, rows):

@@ -202,6 +202,7 @@ class Encoding:
 
     def __init__(self, *offsets):
         self.offsets = list(offsets)
+        self.ids = range(len(offsets))
 
     def __len__(self):
         return len(self.offsets)
@@ -214,36 +215,35 @@ class Encoding:
         return self.offsets[token]
 
 
+def weights(offsets, spans):
+    """Codes of tokens with these offsets."""
+    from rondo_tools.encoder import ByOffsets
+    from rondo_tools.mask import token_weights
+
+    return list(token_weights(ByOffsets(Encoding(*offsets)), spans)[0])
+
+
 class TokenWeights(unittest.TestCase):
     def test_spans_become_weights(self):
-        from rondo_tools.mask import token_weights
-
-        encoding = Encoding((0, 2), (2, 5), (5, 6), (6, 8), (8, 9))
-        self.assertEqual(list(token_weights(encoding, [(2, 6, 1.0)])[0]), [0, 1, 1, 0, 0])
-        self.assertEqual(
-            list(token_weights(encoding, [(0, 5, 1.0), (6, 9, 1.0)])[0]), [0, 1, 0, 1, 1]
-        )
+        offsets = [(0, 2), (2, 5), (5, 6), (6, 8), (8, 9)]
+        self.assertEqual(weights(offsets, [(2, 6, 1.0)]), [0, 1, 1, 0, 0])
+        self.assertEqual(weights(offsets, [(0, 5, 1.0), (6, 9, 1.0)]), [0, 1, 0, 1, 1])
 
     def test_characters_without_a_token_are_no_matter(self):
-        from rondo_tools.mask import token_weights
-
-        encoding = Encoding((0, 2), (3, 5), (6, 6), (7, 8))
-        self.assertEqual(list(token_weights(encoding, [(2, 9, 1.0)])[0]), [0, 1, 1, 1])
-        self.assertEqual(list(token_weights(encoding, [(3, 6, 1.0)])[0]), [0, 1, 0, 0])
+        offsets = [(0, 2), (3, 5), (6, 6), (7, 8)]
+        self.assertEqual(weights(offsets, [(2, 9, 1.0)]), [0, 1, 1, 1])
+        self.assertEqual(weights(offsets, [(3, 6, 1.0)]), [0, 1, 0, 0])
 
     def test_tokens_of_one_character_belong_together(self):
-        from rondo_tools.mask import token_weights
-
-        encoding = Encoding((0, 1), (1, 2), (1, 2), (1, 2), (2, 3))
-        self.assertEqual(list(token_weights(encoding, [(1, 2, 1.0)])[0]), [0, 1, 1, 1, 0])
+        offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (2, 3)]
+        self.assertEqual(weights(offsets, [(1, 2, 1.0)]), [0, 1, 1, 1, 0])
 
     def test_a_straddling_token_is_a_fault(self):
-        from rondo_tools.mask import token_weights
         from rondo_tools.row_fault import RowFault
 
         for span in ((1, 4, 1.0), (0, 3, 1.0)):
             with self.assertRaisesRegex(RowFault, "mask is unsound"):
-                token_weights(Encoding((0, 2), (2, 4)), [span])
+                weights([(0, 2), (2, 4)], [span])
 
 
 if __name__ == "__main__":

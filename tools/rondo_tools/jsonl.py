@@ -28,9 +28,18 @@ def read_numbered(path):
 
 
 def write(path, objects):
+    write_lines(path, (json.dumps(value, ensure_ascii=False).encode() for value in objects))
+
+
+def write_lines(path, lines):
+    """`lines`: JSON as bytes, without line ends."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(value, ensure_ascii=False) + "\n" for value in objects)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.writelines(line + b"\n" for line in lines)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

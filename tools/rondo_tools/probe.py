@@ -188,18 +188,19 @@ def _check_spans(template, messages, text, spans, special):
 
 
 def _check_tokens(template, encoder, messages, text, spans, bos_id):
-    encoding = encoder.encode(text, add_special_tokens=False)
+    (encoding,) = encoder.encode([text])
+    ids = encoding.ids.tolist()
     try:
         codes, _ = token_weights(encoding, spans)
     except RowFault as fault:
         _fault(str(fault), text, spans, "Let the prompt end where a token ends.")
-    doubled = any(left == right == bos_id for left, right in pairwise(encoding.ids))
+    doubled = any(left == right == bos_id for left, right in pairwise(ids))
     if bos_id is not None and doubled:
         _fault("the beginning-of-text token is doubled", text, spans, "Remove one of the two.")
     prompt, _ = template.render(messages[:1], add_generation_prompt=True)
-    prompt_ids = encoder.encode(prompt, add_special_tokens=False).ids
+    prompt_ids = encoder.ids(prompt)
     length = len(codes) - len(codes.lstrip(b"\0"))
-    if prompt_ids != encoding.ids[:length]:
+    if prompt_ids != ids[:length]:
         _fault(
             "the prompt alone (add_generation_prompt) gives other tokens than in front of its "
             "answer, so generation would not start where training did",

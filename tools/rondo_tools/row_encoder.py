@@ -1,19 +1,18 @@
 """From raw rows to token ids and weights: parse, normalise, check, render, encode, mask."""
 
 import json
-import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rondo_tools import probe, sources, token_rows
 from rondo_tools.chat_template import ChatTemplate, leaves_out
 from rondo_tools.conversation import checked
+from rondo_tools.encoder import Encoder
 from rondo_tools.formats import tags_of, to_messages
 from rondo_tools.mask import token_weights
 from rondo_tools.row_fault import RowFault
 from rondo_tools.tokenized_file import Example
 from rondo_tools.tokenizer_folder import (
-    encoder,
     load,
     special_pattern,
     special_tokens,
@@ -77,7 +76,7 @@ class RowEncoder:
     def __init__(self, tokenizer_folder, template, rules):
         tokenizer = load(tokenizer_folder)
         self._rules = rules
-        self._encoder = encoder(tokenizer)
+        self._encoder = Encoder(tokenizer)
         self._special = special_tokens(tokenizer)
         self._vocab_size = vocab_size(tokenizer)
         self._tokenizer = tokenizer
@@ -103,13 +102,23 @@ class RowEncoder:
         end = -1 if self._end is None else self._end
         return {"vocab_size": self._vocab_size, "end_of_turn_id": end}
 
+    @property
+    def tokenizer(self):
+        """The `tokenizers.Tokenizer` that texts are encoded by."""
+        return self._encoder.tokenizer
+
+    def texts(self, rows):
+        """What is encoded of the rows that are not rejected."""
+        prepared = map(self._prepare, rows)
+        return [p.text for item in prepared if isinstance(item, _Prepared) for p in item.parts]
+
     def encode(self, rows):
         """Per row an Encoded: examples, or the fault that it is rejected for."""
         if self._rules.format == "tokens":
             return [self._given(row) for row in rows]
         prepared = [self._prepare(row) for row in rows]
         texts = [p.text for item in prepared if isinstance(item, _Prepared) for p in item.parts]
-        encodings = iter(self._encoder.encode_batch(texts, add_special_tokens=False))
+        encodings = iter(self._encoder.encode(texts))
         return [
             _encoded(item, [next(encodings) for _ in item.parts])
             if isinstance(item, _Prepared)
@@ -189,8 +198,8 @@ def _encoded(prepared, encodings):
     try:
         for part, encoding in zip(prepared.parts, encodings, strict=True):
             codes, table = token_weights(encoding, part.spans)
-            tokens = struct.pack(f"<{len(encoding)}i", *encoding.ids)
-            examples.append(Example(tokens, codes, part.words, table, prepared.tags))
+            ids = encoding.ids.tobytes()
+            examples.append(Example(ids, codes, part.words, table, prepared.tags))
     except RowFault as fault:
         return _faulty(fault)
     return Encoded(tuple(examples), prepared.left_out, prepared.split)

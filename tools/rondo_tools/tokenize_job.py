@@ -4,13 +4,17 @@ The work is cut into chunks of a fixed number of rows, which worker processes tu
 results are taken in order, so that the file is the same to the byte for any number of workers.
 """
 
+import ctypes
+import gc
 import json
 import multiprocessing
 import os
-from collections import Counter, deque
+import signal
+import time
+from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from rondo_tools.tokenizer_folder import template_of_file, template_text, tokeni
 
 ROWS_PER_CHUNK = 256
 _SAMPLE_ROWS = 100
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _SHOWN_FAULTS = 5
 _EXPECTED = "expected one JSON object per line, or one JSON array"
 _RULES = 4  # raised when the same input gives other tokens or weights
@@ -125,13 +130,18 @@ def format_of(job):
         raise UserError(f"{first_fault}; {_EXPECTED}.") from None
 
 
-def _chunks(job):
-    rows = sources.all_rows(job.inputs)
+def _chunks(job, skipped):
+    rows = islice(sources.all_rows(job.inputs), skipped, None)
     while chunk := list(islice(rows, ROWS_PER_CHUNK)):
         yield chunk
 
 
 _encoder = None  # of a worker process, inherited by fork
+
+
+def _end_with_parent():
+    """Workers would wait for ever for one that was killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _encode(rows):
@@ -146,8 +156,9 @@ def _results(encoder, chunks, workers):
             yield chunk, encoder.encode([row for _, _, row in chunk])
         return
     _encoder = encoder
+    gc.freeze()  # what is there already is not looked at again, nor copied, in every worker
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         waiting = deque()
         for chunk in chunks:
             waiting.append((chunk, pool.submit(_encode, [row for _, _, row in chunk])))
@@ -158,47 +169,51 @@ def _results(encoder, chunks, workers):
             yield chunk, future.result()
 
 
-def run(job, identity=None, format_name=None, say=print):
+@dataclass
+class _Tally:
+    """What became of the rows so far."""
+
+    rows: int = 0
+    rejected: dict = field(default_factory=dict)  # number by reason
+    split: int = 0
+    left_out: int = 0
+    first_left_out: str | None = None
+
+    def add(self, result, path, number):
+        if result.fault:
+            self.rejected[result.fault[0]] = self.rejected.get(result.fault[0], 0) + 1
+        self.split += result.split
+        if result.left_out:
+            self.left_out += 1
+            self.first_left_out = self.first_left_out or f"{path}:{number}"
+
+
+def run(job, identity=None, format_name=None, say=print, encoder=None, save_every_s=20):
     """Tokenises and publishes; returns the counts, and as "left_out" in how many rows the
     template left out part of an answer, and the place of the first. UserError, and nothing
-    published, when more than the allowed share of the rows is rejected. Of `identity` and
-    `format_name`, what is known already is not found out again. `say` gets remarks for the user."""
+    published, when more than the allowed share of the rows is rejected. Of `identity`,
+    `format_name` and `encoder`, what is known already is not found out again. `say` gets remarks
+    for the user. A job that was killed goes on from what it saved last."""
     identity = identity or job.identity()
     format_name = format_name or format_of(job)
-    encoder = RowEncoder(job.tokenizer, job.template_text(), job.rules(format_name))
+    encoder = encoder or RowEncoder(job.tokenizer, job.template_text(), job.rules(format_name))
     for remark in encoder.probe():
         say(remark)
-    workers = job.workers or os.cpu_count() or 1
-    reasons, faults, rows, split = Counter(), [], 0, 0
-    shortened = {"rows": 0, "first": None}
-    file_number = {path: number for number, path in enumerate(job.inputs)}
-    with Writer(job.out) as writer:
-        try:
-            for chunk, results in _results(encoder, _chunks(job), workers):
-                rows += len(chunk)
-                for (path, number, _), result in zip(chunk, results, strict=True):
-                    if result.fault:
-                        reason, message = result.fault
-                        reasons[reason] += 1
-                        faults.append((str(path), number, message))
-                    for example in result.examples:
-                        writer.add(example, file_number[path], number)
-                    split += result.split
-                    if result.left_out:
-                        shortened["rows"] += 1
-                        shortened["first"] = shortened["first"] or f"{path}:{number}"
-        except BrokenProcessPool as error:
-            raise OSError(f"a tokenising process was killed ({error}); out of memory?") from error
+    with Writer(job.out, json.dumps([format_name, identity])) as writer:
+        tally = _Tally(**(writer.saved or {}))
+        if tally.rows:
+            say(f"{job.out}: goes on behind row {tally.rows}, where an earlier start was stopped")
+        _collect(job, encoder, writer, tally, save_every_s)
         counts = {
-            "rows": rows,
-            "examples": len(writer.prompt_lengths),
-            "rejected": dict(sorted(reasons.items())),
-            "split": split,
+            "rows": tally.rows,
+            "examples": writer.examples,
+            "rejected": dict(sorted(tally.rejected.items())),
+            "split": tally.split,
             "truncated": 0,
-            "tokens": writer.offsets[-1],
+            "tokens": writer.tokens,
             "trainable_tokens": writer.trainable,
         }
-        _report_faults(job, faults, rows)
+        _report_faults(job, writer, tally)
         if not counts["examples"]:
             raise UserError(f"{job.inputs[0]}: no example; nothing was written to {job.out}.")
         if json.dumps(sources.describe(job.inputs)) != identity["source_files"]:
@@ -207,24 +222,42 @@ def run(job, identity=None, format_name=None, say=print):
                 f"to {job.out}. Start again when the files are complete."
             )
         writer.publish({**identity, **encoder.attributes(), "counts": json.dumps(counts)})
-    return {**counts, "left_out": shortened}
+    return {**counts, "left_out": {"rows": tally.left_out, "first": tally.first_left_out}}
 
 
-def _report_faults(job, faults, rows):
-    path = job.rejected_path()
-    if not faults:
+def _collect(job, encoder, writer, tally, save_every_s):
+    workers = job.workers or os.cpu_count() or 1
+    file_number = {path: number for number, path in enumerate(job.inputs)}
+    saved_at = time.monotonic()
+    try:
+        for chunk, results in _results(encoder, _chunks(job, tally.rows), workers):
+            for (path, number, _), result in zip(chunk, results, strict=True):
+                tally.add(result, path, number)
+                if result.fault:
+                    writer.reject(str(path), number, result.fault[1])
+                for example in result.examples:
+                    writer.add(example, file_number[path], number)
+            tally.rows += len(chunk)
+            if time.monotonic() - saved_at >= save_every_s:
+                writer.save(asdict(tally))
+                saved_at = time.monotonic()
+    except BrokenProcessPool as error:
+        raise OSError(f"a tokenising process was killed ({error}); out of memory?") from error
+
+
+def _report_faults(job, writer, tally):
+    path, count = job.rejected_path(), sum(tally.rejected.values())
+    if not count:
         path.unlink(missing_ok=True)
         return
-    jsonl.write(
-        path,
-        ({"file": source, "line": number, "reason": reason} for source, number, reason in faults),
-    )
-    if len(faults) <= job.max_rejected * rows:
+    jsonl.write_lines(path, writer.rejected())
+    if count <= job.max_rejected * tally.rows:
         return
-    shown = "\n".join(f"  {s}:{n}: {reason}" for s, n, reason in faults[:_SHOWN_FAULTS])
-    more = len(faults) - _SHOWN_FAULTS
+    faults = map(json.loads, islice(writer.rejected(), _SHOWN_FAULTS))
+    shown = "\n".join(f"  {f['file']}:{f['line']}: {f['reason']}" for f in faults)
+    more = count - _SHOWN_FAULTS
     raise UserError(
-        f"{len(faults)} of {rows} rows were rejected ({len(faults) / rows:.2%}, allowed "
+        f"{count} of {tally.rows} rows were rejected ({count / tally.rows:.2%}, allowed "
         f"{job.max_rejected:.2%}); nothing was written to {job.out}:\n{shown}"
         + (f"\n  and {more} more" if more > 0 else "")
         + f"\nAll of them: {path}. Correct the rows, or allow more with --max-rejected "

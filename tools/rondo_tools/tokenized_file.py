@@ -1,14 +1,15 @@
 """Writes and reads files of format rondo.tokenized version 2 (docs/formats/tokenized.md).
 
-The writer spools token data to disk, because contiguous datasets need their size at creation; the
+The writer spools its data to disk, because contiguous datasets need their size at creation; the
 file appears under its name only when it is complete (temporary name, fsync, rename).
 """
 
 import contextlib
 import json
 import os
+import re
+import struct
 import tempfile
-from array import array
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +18,14 @@ import numpy as np
 import xxhash
 
 from rondo_tools.errors import UserError
+from rondo_tools.spool import Spool
 
 FORMAT = "rondo.tokenized"
 VERSION = 2
 _FIXED_TEXT_BYTES = 60_000
-_COPY_ELEMENTS = 1 << 22
+_ERRNO = re.compile(r"errno = (\d+)")  # in what HDF5 says when a write fails
+_COPY_BYTES = 1 << 24
+_COPY_RECORDS = 1 << 18
 
 
 def write_attributes(file, attributes):
@@ -61,58 +65,92 @@ class Example(NamedTuple):
     tags: tuple = ()  # texts
 
 
-class Writer:
-    """Collects examples in order, then publishes one file. Use as a context manager."""
+_COLUMNS = {"tokens": "<i4", "weights": "u1", "words": "u1", "tags": "<u2"}
+# Of each example; offsets are those of its end.
+_FIELDS = {
+    "offsets": "<i8",
+    "word_offsets": "<i8",
+    "tag_offsets": "<i8",
+    "prompt_length": "<i8",
+    "row": "<i8",
+    "example_id": "<u8",
+    "file": "<u2",
+}
+_RECORD = struct.Struct("<qqqqqQH")
+_RECORDS = "records"
+_REJECTED = "rejected"  # JSON lines, not published
 
-    def __init__(self, path):
+
+class Writer:
+    """Collects examples in order, then publishes one file. Use as a context manager.
+
+    `work`: a text that says what is collected. When an earlier process collected the same and was
+    killed, it goes on where that saved last: `saved` is then what it gave to save(), else None.
+    """
+
+    def __init__(self, path, work):
         self.path = Path(path)
+        folder = self.path.with_name(f".{self.path.name}.partial")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._tokens = self._spool()
-            self._weights = self._spool()
-            self._words = self._spool()
+            self._spool = Spool(folder, [*_COLUMNS, _RECORDS, _REJECTED], work)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error}.") from error
-        self.offsets = array("q", [0])
-        self.word_offsets = array("q", [0])
-        self.tag_offsets = array("q", [0])
-        self.example_ids = array("Q")
-        self.prompt_lengths = array("q")
-        self.tags = array("H")
-        self.files = array("H")  # by example: number of its source file
-        self.rows = array("q")
-        self.trainable = 0
-        self._code_of = {0.0: 0, 1.0: 1}  # weight: its code in the file
-        self._tag_code = {}
-
-    def _spool(self):
-        return tempfile.TemporaryFile(dir=self.path.parent)
+        own = self._spool.state or {"trainable": 0, "weights": [0.0, 1.0], "tags": [], "job": None}
+        self.saved = own["job"]
+        self.trainable = own["trainable"]
+        self._code_of = {weight: code for code, weight in enumerate(own["weights"])}
+        self._tag_code = {tag: code for code, tag in enumerate(own["tags"])}
+        self.examples = self._spool.size(_RECORDS) // _RECORD.size
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._tokens.close()
-        self._weights.close()
-        self._words.close()
+    def __exit__(self, kind, *_):
+        stopped = kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit))
+        self._spool.close(keep=stopped and self._spool.is_saved)
+
+    @property
+    def tokens(self):
+        return self._spool.size("weights")
 
     def add(self, example, file, row):
         """One Example; `file` is the number of its source file and `row` its number there."""
         codes = self._own_codes(example)
         digest = xxhash.xxh3_64(example.tokens + codes)
-        digest.update(len(self.rows).to_bytes(8, "little"))
-        self._tokens.write(example.tokens)
-        self._weights.write(codes)
-        self._words.write(example.words)
-        self.offsets.append(self.offsets[-1] + len(codes))
-        self.word_offsets.append(self.word_offsets[-1] + len(example.words))
-        self.example_ids.append(digest.intdigest())
-        self.prompt_lengths.append(len(codes) - len(codes.lstrip(b"\0")))
-        self.tags.extend(self._number_of_tag(tag) for tag in example.tags)
-        self.tag_offsets.append(len(self.tags))
-        self.files.append(file)
-        self.rows.append(row)
+        digest.update(self.examples.to_bytes(8, "little"))
+        append = self._spool.append
+        for tag in example.tags:
+            append("tags", self._number_of_tag(tag).to_bytes(2, "little"))
+        record = _RECORD.pack(
+            append("weights", codes),
+            append("words", example.words),
+            self._spool.size("tags") // 2,
+            len(codes) - len(codes.lstrip(b"\0")),
+            row,
+            digest.intdigest(),
+            file,
+        )
+        append("tokens", example.tokens)
+        append(_RECORDS, record)
+        self.examples += 1
         self.trainable += len(codes) - codes.count(0)
+
+    def reject(self, file, line, reason):
+        line = {"file": file, "line": line, "reason": reason}
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        self._spool.append(_REJECTED, text.encode("utf-8", "surrogateescape"))
+
+    def rejected(self):
+        """Yields the JSON lines of all rows that were rejected, as bytes; when no more come."""
+        rest = b""
+        for block in self._spool.blocks(_REJECTED, _COPY_BYTES):
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+
+    def save(self, job):
+        """A later process can go on from here; `job` is a JSON value for it."""
+        own = {"trainable": self.trainable, "weights": list(self._code_of)}
+        self._spool.save(own | {"tags": list(self._tag_code), "job": job})
 
     def _own_codes(self, example):
         for weight in example.table:
@@ -131,38 +169,39 @@ class Writer:
         return self._tag_code.setdefault(tag, len(self._tag_code))
 
     def publish(self, attributes):
-        if len(set(self.example_ids)) != len(self.example_ids):
-            raise RuntimeError(f"{self.path}: two examples have the same 64-bit id")
         with new_file(self.path) as file:
             tags = json.dumps(list(self._tag_code))
             head = {"format": FORMAT, "version": VERSION, "tag_names": tags}
             write_attributes(file, head | attributes)
-            self._write_datasets(file)
+            file.create_dataset("weight_table", data=np.asarray(list(self._code_of), "<f4"))
+            for name, kind in _COLUMNS.items():
+                self._write_column(file, name, np.dtype(kind))
+            self._write_fields(file)
+            if len(np.unique(file["example_id"][:])) != self.examples:
+                raise RuntimeError(f"{self.path}: two examples have the same 64-bit id")
 
-    def _write_datasets(self, file):
-        for name, spool, kind, total in (
-            ("tokens", self._tokens, np.dtype("<i4"), self.offsets[-1]),
-            ("weights", self._weights, np.dtype("u1"), self.offsets[-1]),
-            ("words", self._words, np.dtype("u1"), self.word_offsets[-1]),
-        ):
-            dataset = file.create_dataset(name, (total,), kind)
-            spool.seek(0)
-            for begin in range(0, total, _COPY_ELEMENTS):
-                count = min(_COPY_ELEMENTS, total - begin)
-                block = spool.read(count * kind.itemsize)
-                dataset[begin : begin + count] = np.frombuffer(block, kind)
-        for name, values, kind in (
-            ("weight_table", list(self._code_of), "<f4"),
-            ("offsets", self.offsets, "<i8"),
-            ("word_offsets", self.word_offsets, "<i8"),
-            ("example_id", self.example_ids, "<u8"),
-            ("prompt_length", self.prompt_lengths, "<i8"),
-            ("file", self.files, "<u2"),
-            ("row", self.rows, "<i8"),
-            ("tag_offsets", self.tag_offsets, "<i8"),
-            ("tags", self.tags, "<u2"),
-        ):
-            file.create_dataset(name, data=np.asarray(values, kind))
+    def _write_column(self, file, name, kind):
+        dataset = file.create_dataset(name, (self._spool.size(name) // kind.itemsize,), kind)
+        at = 0
+        for block in self._spool.blocks(name, _COPY_BYTES):
+            values = np.frombuffer(block, kind)
+            dataset[at : at + len(values)] = values
+            at += len(values)
+
+    def _write_fields(self, file):
+        records = np.dtype(list(_FIELDS.items()))
+        first = {name: int(name.endswith("offsets")) for name in _FIELDS}  # offsets begin with 0
+        for name, kind in _FIELDS.items():
+            file.create_dataset(name, (self.examples + first[name],), kind)
+            if first[name]:
+                file[name][0] = 0
+        at = 0
+        for block in self._spool.blocks(_RECORDS, _RECORD.size * _COPY_RECORDS):
+            values = np.frombuffer(block, records)
+            for name in _FIELDS:
+                begin = at + first[name]
+                file[name][begin : begin + len(values)] = values[name]
+            at += len(values)
 
 
 @contextlib.contextmanager
@@ -186,8 +225,10 @@ def new_file(path):
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if found := _ERRNO.search(str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
         raise
 
 

@@ -119,32 +119,6 @@ def _loaded(folder, files):
     return AutoTokenizer.from_pretrained(folder, use_fast=True, **options)
 
 
-def encoder(tokenizer):
-    """The tokenizer's own encoder with exact character offsets.
-
-    Byte-level post-processors may trim white space off the offsets (never off the tokens); then a
-    token that reaches over the edge of an answer would not be seen.
-    """
-    from tokenizers import Tokenizer
-
-    description = json.loads(tokenizer.backend_tokenizer.to_str())
-    description["truncation"] = None
-    description["padding"] = None
-    _keep_white_space(description.get("post_processor"))
-    return Tokenizer.from_str(json.dumps(description))
-
-
-def _keep_white_space(node):
-    if isinstance(node, dict):
-        if "trim_offsets" in node:
-            node["trim_offsets"] = False
-        for value in node.values():
-            _keep_white_space(value)
-    elif isinstance(node, list):
-        for value in node:
-            _keep_white_space(value)
-
-
 def special_tokens(tokenizer):
     """{text: id} of the control tokens."""
     return {
