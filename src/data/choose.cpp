@@ -184,6 +184,11 @@ Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
   for (size_t s = 0; s < request.sources.size(); ++s) {
     const PackSource& source = request.sources[s];
     Examples& chosen = examples[s];
+    if (source.keep) {
+      Examples kept = keep_by_score(source, inputs, chosen);
+      report.sources[s].not_kept = std::ssize(chosen) - std::ssize(kept);
+      chosen = std::move(kept);
+    }
     if (source.max_examples > 0 && source.max_examples < static_cast<int64_t>(chosen.size())) {
       chosen = choose(chosen, source.max_examples, request.split_seed, "limit of " + source.name);
     }

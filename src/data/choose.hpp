@@ -2,7 +2,7 @@
 //
 // Stages per source, each from a list of examples to a list of examples: the part of the held-out
 // split and what of it can be used (length, trained tokens); cleaning (clean.hpp), which is not
-// here; the seeded limit and the passes.
+// here; the choice by scores, the seeded limit and the passes.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ std::vector<std::vector<int64_t>> usable_examples(const PackRequest& request,
                                                   std::span<const int32_t> trained,
                                                   PackReport& report);
 
-// The documents made of what is left of them, counted in the accounts of `report`.
+// The documents made of what is left of them, counted in the accounts of `report`. UserError: no
+// scores, shares that cannot be had (mix.hpp).
 Documents choose_documents(const PackRequest& request, const PackInputs& inputs,
                            std::span<const int32_t> trained,
                            std::vector<std::vector<int64_t>> examples, PackReport& report);

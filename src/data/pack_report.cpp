@@ -34,6 +34,7 @@ nlohmann::json PackReport::to_json() const {
                     {"near_duplicates", source.near_duplicates},
                     {"in_earlier_rounds", source.in_earlier_rounds},
                     {"contaminated", source.contaminated},
+                    {"not_kept", source.not_kept},
                     {"documents", source.documents},
                     {"repeats", source.repeats},
                     {"tokens", source.tokens},
@@ -70,6 +71,10 @@ void PackReport::print(base::Console& console) const {
         "contaminated",
         source.name, source.exact_duplicates, source.near_duplicates, source.in_earlier_rounds,
         source.contaminated);
+  }
+  for (const SourceAccount& source : sources) {
+    if (source.not_kept == 0) continue;
+    console.line("{} examples of {} are left out by their scores", source.not_kept, source.name);
   }
   if (mix.is_object()) {
     console.line("shares by {}, {} of {} tokens asked for", mix["by"].get<std::string>(),

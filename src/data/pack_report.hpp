@@ -21,6 +21,7 @@ struct SourceAccount {
   int64_t near_duplicates = 0;
   int64_t in_earlier_rounds = 0;
   int64_t contaminated = 0;
+  int64_t not_kept = 0;        // by their scores (scores.hpp)
   int64_t documents = 0;       // packed, repeats included
   int64_t repeats = 0;         // documents beyond the first of each example
   int64_t tokens = 0;          // of the documents

@@ -17,6 +17,15 @@ using nlohmann::json;
 
 namespace {
 
+json identity_of_keep(const PackSource& source) {
+  if (!source.keep) return {};
+  const Keep& keep = *source.keep;
+  json files = json::array();
+  for (const std::string& path : score_files(source)) files.push_back(base::hash_file(path));
+  const auto bound = [](const std::optional<double>& value) { return value ? json(*value) : json(); };
+  return {keep.score, bound(keep.above), bound(keep.below), keep.top, files};
+}
+
 json identity_of(const std::vector<PackSource>& sources) {
   json list = json::array();
   for (const PackSource& source : sources) {
@@ -27,7 +36,7 @@ json identity_of(const std::vector<PackSource>& sources) {
                        info.vocab_size, info.end_of_turn_id, info.source_files, info.counts});
     }
     list.push_back({source.name, files, source.passes, source.heldout_split, source.take_heldout,
-                    source.max_examples, source.part, source.replayed});
+                    source.max_examples, source.part, source.replayed, identity_of_keep(source)});
   }
   return list;
 }

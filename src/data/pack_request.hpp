@@ -8,6 +8,7 @@
 
 #include "data/clean_settings.hpp"
 #include "data/mix.hpp"
+#include "data/scores.hpp"
 
 namespace rondo::data {
 
@@ -28,7 +29,8 @@ struct PackSource {
   // A seeded choice of this many examples is held out; 0: there is no split.
   int64_t heldout_split = 0;
   bool take_heldout = false;  // take the held-out part of the split, else the rest
-  int64_t max_examples = 0;   // a seeded choice of at most this many usable ones; 0: all
+  std::optional<Keep> keep{};  // by scores, of what can be used and cleaning leaves
+  int64_t max_examples = 0;    // a seeded choice of at most this many usable ones; 0: all
 };
 
 struct PackRequest {

@@ -151,6 +151,14 @@ struct EvaluateSection {
   StepInterval every;
   int64_t max_examples = 500;
 };
+struct KeepSection {
+  std::string place;
+  std::string score;
+  std::optional<std::string> file;
+  std::optional<double> above;
+  std::optional<double> below;
+  double top = 1;
+};
 struct SourceSection {
   std::string place;
   Paths train;
@@ -162,6 +170,7 @@ struct SourceSection {
   std::string multi_turn = "auto";
   double end_of_turn_weight = 1;
   double max_rejected = 0.01;
+  std::optional<KeepSection> keep;
 };
 struct GateSection {
   std::string on;

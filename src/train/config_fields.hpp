@@ -284,6 +284,19 @@ void describe(V& v, EvaluateSection& c) {
 }
 
 template <class V>
+void describe(V& v, KeepSection& c) {
+  v("score", c.score,
+    {.meaning = "Name of the score: a column of the file of scores (docs/formats/scores.md).",
+     .required = true});
+  v("file", c.file,
+    {.meaning = "That file; default: beside the tokenised one, `x.h5` -> `x.scores.h5`."});
+  v("above", c.above, {.meaning = "Examples with a higher score alone."});
+  v("below", c.below, {.meaning = "Examples with a lower score alone."});
+  v("top", c.top,
+    {.meaning = "Of those, the share with the highest scores.", .minimum = 0, .maximum = 1});
+}
+
+template <class V>
 void describe(V& v, SourceSection& c) {
   v("train", c.train,
     {.meaning = "Training examples: JSONL or JSON (globs allowed), or tokenised `.h5` files. "
@@ -317,6 +330,8 @@ void describe(V& v, SourceSection& c) {
     {.meaning = "Largest share of examples that tokenising may reject.",
      .minimum = 0,
      .maximum = 1});
+  v("keep", c.keep,
+    {.meaning = "Which training examples are taken, by stored scores; default: all."});
 }
 
 template <class V>

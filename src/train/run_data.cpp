@@ -227,6 +227,15 @@ data::Mix mix_of(const RoundSection& round) {
   return mix;
 }
 
+std::optional<data::Keep> keep_of(const SourceSection& source) {
+  if (!source.keep) return {};
+  return data::Keep{.score = source.keep->score,
+                    .file = source.keep->file.value_or(""),
+                    .above = source.keep->above,
+                    .below = source.keep->below,
+                    .top = source.keep->top};
+}
+
 template <class T>
 void add_new(std::vector<T>& all, const T& value) {
   if (std::ranges::find(all, value) == all.end()) all.push_back(value);
@@ -333,7 +342,8 @@ RunData plan_data(const Config& config, int64_t vocab) {
            .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
            .replayed = trained.replayed,
            .part = trained.key,
-           .heldout_split = source.heldout.split});
+           .heldout_split = source.heldout.split,
+           .keep = keep_of(source)});
     }
     if (!round.shares.empty()) request.mix = mix_of(round);
     request.earlier = sources_before(data.rounds, request);
