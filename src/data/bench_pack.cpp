@@ -8,11 +8,13 @@
 
 #include "base/random.hpp"
 #include "data/pack_plan.hpp"
+#include "data/step_order.hpp"
 
 namespace rondo::data {
 
 nlohmann::json bench_pack(int64_t documents, uint64_t seed) {
   constexpr int64_t kCapacity = 4096;
+  constexpr int64_t kPacksPerStep = 512;
   constexpr double kMean = 400.0;
   constexpr double kSigma = 1.0;
   std::vector<float> normal(static_cast<size_t>(documents));
@@ -30,6 +32,22 @@ nlohmann::json bench_pack(int64_t documents, uint64_t seed) {
   const PackPlan plan = plan_packs(lengths, {.capacity = kCapacity}, seed);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
 
+  std::vector<double> costs;
+  for (int64_t p = 0; p < plan.packs(); ++p) {
+    double cost = 0;
+    for (int64_t i = plan.pack_offsets[static_cast<size_t>(p)];
+         i < plan.pack_offsets[static_cast<size_t>(p) + 1]; ++i) {
+      const auto document = static_cast<size_t>(plan.documents[static_cast<size_t>(i)]);
+      cost += attention_cost(lengths[document]);
+    }
+    costs.push_back(cost);
+  }
+  const auto order_begin = std::chrono::steady_clock::now();
+  const StepOrder order{.packs_per_step = kPacksPerStep, .seed = seed, .plan_hash = "bench"};
+  const std::vector<int64_t> places = order_of_epoch(order, costs, 0);
+  const std::chrono::duration<double> order_took = std::chrono::steady_clock::now() - order_begin;
+  const Imbalance imbalance = imbalance_of(places, costs, kPacksPerStep, 8);
+
   const auto share = [](int64_t part, int64_t whole) {
     return static_cast<double>(part) / static_cast<double>(std::max<int64_t>(whole, 1));
   };
@@ -39,6 +57,9 @@ nlohmann::json bench_pack(int64_t documents, uint64_t seed) {
           {"packs", plan.packs()},
           {"fill", share(tokens, plan.packs() * kCapacity)},
           {"seconds", took.count()},
+          {"order_seconds", order_took.count()},
+          {"packs_per_step", kPacksPerStep},
+          {"imbalance_of_8_ranks", {{"mean", imbalance.mean}, {"worst", imbalance.worst}}},
           {"documents_per_s", static_cast<double>(documents) / took.count()}};
 }
 

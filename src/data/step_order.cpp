@@ -51,8 +51,28 @@ std::vector<Group> deal(Packs packs, std::span<const double> costs, int64_t coun
   return groups;
 }
 
+// The pack of `packs`, dearest first, whose cost is nearest to `wanted`.
+size_t nearest(const Packs& packs, std::span<const double> costs, double wanted) {
+  const auto cost = [&](int64_t pack) { return cost_of(pack, costs); };
+  const auto after = std::ranges::lower_bound(packs, wanted, std::greater{}, cost);
+  if (after == packs.begin()) return 0;
+  const auto before = after - 1;
+  const bool next = after != packs.end() && wanted - cost(*after) < cost(*before) - wanted;
+  return static_cast<size_t>((next ? after : before) - packs.begin());
+}
+
+// Takes a pack out of a group, dearest first, and puts another in.
+void replace(Group& group, size_t at, int64_t pack, std::span<const double> costs) {
+  group.cost += cost_of(pack, costs) - cost_of(group.packs[at], costs);
+  group.packs.erase(group.packs.begin() + static_cast<ptrdiff_t>(at));
+  const auto place =
+      std::ranges::upper_bound(group.packs, cost_of(pack, costs), std::greater{},
+                               [&](int64_t other) { return cost_of(other, costs); });
+  group.packs.insert(place, pack);
+}
+
 // Swaps a pack of the dearest group with one of the cheapest while that brings the two nearer to
-// each other.
+// each other. The groups hold their packs dearest first.
 void even_out(std::vector<Group>& groups, std::span<const double> costs) {
   const auto by_cost = [](const Group& a, const Group& b) { return a.cost < b.cost; };
   for (size_t round = 0; round < 4 * groups.size(); ++round) {
@@ -62,21 +82,19 @@ void even_out(std::vector<Group>& groups, std::span<const double> costs) {
     double best = gap;
     std::pair<size_t, size_t> swap;
     for (size_t i = 0; i < high.packs.size(); ++i) {
-      for (size_t j = 0; j < low.packs.size(); ++j) {
-        const double moved = cost_of(high.packs[i], costs) - cost_of(low.packs[j], costs);
-        const double left = std::abs(gap - 2 * moved);
-        if (left < best) {
-          best = left;
-          swap = {i, j};
-        }
+      const double cost = cost_of(high.packs[i], costs);
+      const size_t j = nearest(low.packs, costs, cost - gap / 2);
+      const double left = std::abs(gap - 2 * (cost - cost_of(low.packs[j], costs)));
+      if (left < best) {
+        best = left;
+        swap = {i, j};
       }
     }
     if (!(best < gap * 0.999)) return;
-    const double moved =
-        cost_of(high.packs[swap.first], costs) - cost_of(low.packs[swap.second], costs);
-    std::swap(high.packs[swap.first], low.packs[swap.second]);
-    high.cost -= moved;
-    low.cost += moved;
+    const int64_t down = high.packs[swap.first];
+    const int64_t up = low.packs[swap.second];
+    replace(high, swap.first, up, costs);
+    replace(low, swap.second, down, costs);
   }
 }
 

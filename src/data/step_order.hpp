@@ -23,7 +23,7 @@ inline double attention_cost(int64_t length) {
 struct StepOrder {
   int64_t packs_per_step = 1;
   uint64_t seed = 0;
-  std::string plan_hash;
+  std::string plan_hash{};
 };
 
 // Places of the epoch: place step * packs_per_step + i holds a pack, or -1 beyond the epoch's end.
