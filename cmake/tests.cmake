@@ -17,7 +17,7 @@ foreach(folder base comm kernels storage parallel data model checkpoint generate
   file(GLOB unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(unit)
     rondo_test_program(test_${folder} ${folder} ${unit} ${CMAKE_SOURCE_DIR}/tests/support/main/unit_main.cpp)
-    gtest_discover_tests(test_${folder} TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST
+    gtest_discover_tests(test_${folder} TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
       PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "${RONDO_TEST_ENV}")
   endif()
   file(GLOB mpi CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_mpitest.cpp)

@@ -27,12 +27,31 @@ LoaderConfig evaluation_order(int64_t micro_packs, int rank, int size) {
           .shuffled = false};
 }
 
+void check_read_ahead(int64_t read_ahead, int64_t micro_packs) {
+  if (read_ahead >= micro_packs) return;
+  base::fail_user(
+      "batch.read_ahead = {} packs are less than a micro-batch (batch.micro_packs = {}). Give at "
+      "least {}, or leave it out.",
+      read_ahead, micro_packs, micro_packs);
+}
+
 Loader::Loader(const PackedSet& set, const LoaderConfig& config) : set_(set), config_(config) {
   check_batch_arithmetic(config.packs_per_step, config.micro_packs, config.size);
   RONDO_CHECK(config.rank >= 0 && config.rank < config.size);
+  if (config.read_ahead == 0) return;
+  check_read_ahead(config.read_ahead, config.micro_packs);
+  thread_ = std::thread([this] { read_ahead(); });
 }
 
-Loader::~Loader() = default;
+Loader::~Loader() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard hold(mutex_);
+    ends_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
 
 int64_t Loader::steps_per_epoch() const {
   return base::ceil_div(set_.packs(), config_.packs_per_step);
@@ -62,29 +81,79 @@ std::vector<int64_t> Loader::packs_of(int64_t step) {
   return packs;
 }
 
-std::vector<PackedBatch> Loader::read(int64_t step) {
-  const std::vector<int64_t> packs = packs_of(step);
-  const int64_t mine = micro_batches() * config_.micro_packs;
-  std::vector<PackedBatch> batches;
-  for (int64_t m = 0; m < micro_batches(); ++m) {
-    const auto begin = static_cast<size_t>(config_.rank * mine + m * config_.micro_packs);
-    batches.push_back(
-        set_.read(std::span(packs).subspan(begin, static_cast<size_t>(config_.micro_packs)),
-                  config_.average));
+PackedBatch Loader::read(int64_t number) {
+  const std::vector<int64_t> packs = packs_of(number / micro_batches());
+  const int64_t mine = config_.rank * micro_batches() + number % micro_batches();
+  return set_.read(std::span(packs).subspan(static_cast<size_t>(mine * config_.micro_packs),
+                                            static_cast<size_t>(config_.micro_packs)),
+                   config_.average);
+}
+
+void Loader::read_ahead() {
+  const int64_t most = config_.read_ahead / config_.micro_packs;
+  std::unique_lock hold(mutex_);
+  // Nothing is read before the first call says where to begin.
+  changed_.wait(hold, [&] { return ends_ || generation_ > 0; });
+  while (true) {
+    changed_.wait(hold, [&] { return ends_ || std::ssize(ahead_) < most; });
+    if (ends_) return;
+    const int64_t generation = generation_;
+    const int64_t number = first_ + std::ssize(ahead_);
+    most_ahead_ = std::max<int64_t>(most_ahead_, std::ssize(ahead_) + 1);
+    hold.unlock();
+    Ahead next;
+    try {
+      next.batch = read(number);
+    } catch (...) {
+      next.failed = std::current_exception();
+    }
+    hold.lock();
+    if (generation == generation_) ahead_.push_back(std::move(next));
+    changed_.notify_all();
   }
-  return batches;
+}
+
+PackedBatch Loader::micro_batch(int64_t step, int64_t m) {
+  RONDO_CHECK(m >= 0 && m < micro_batches());
+  const auto begin = std::chrono::steady_clock::now();
+  const auto wait_ends = [&] {
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+    waited_s_ += waited.count();
+  };
+  const int64_t number = step * micro_batches() + m;
+  if (!thread_.joinable()) {
+    PackedBatch batch = read(number);
+    wait_ends();
+    return batch;
+  }
+  std::unique_lock hold(mutex_);
+  if (generation_ == 0 || number != first_) {
+    ahead_.clear();
+    first_ = number;
+    ++generation_;
+    changed_.notify_all();
+  }
+  changed_.wait(hold, [&] { return !ahead_.empty(); });
+  Ahead next = std::move(ahead_.front());
+  ahead_.pop_front();
+  ++first_;
+  changed_.notify_all();
+  hold.unlock();
+  wait_ends();
+  if (next.failed) std::rethrow_exception(next.failed);
+  return std::move(next.batch);
 }
 
 std::vector<PackedBatch> Loader::step(int64_t step) {
-  const auto begin = std::chrono::steady_clock::now();
-  if (next_.valid() && next_step_ != step) next_.wait();
-  std::vector<PackedBatch> batches = next_.valid() && next_step_ == step ? next_.get() : read(step);
-  if (config_.prefetch) {
-    next_step_ = step + 1;
-    next_ = std::async(std::launch::async, [this, step] { return read(step + 1); });
-  }
-  waited_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  std::vector<PackedBatch> batches;
+  for (int64_t m = 0; m < micro_batches(); ++m) batches.push_back(micro_batch(step, m));
   return batches;
+}
+
+double Loader::weight(int64_t step) {
+  double sum = 0;
+  for (const int64_t pack : packs_of(step)) sum += set_.weight_of(pack, config_.average);
+  return sum;
 }
 
 std::vector<uint64_t> Loader::example_ids(int64_t step) {

@@ -6,12 +6,17 @@
 // neighbouring positions [r, r + 1) * packs_per_step / size, cut into micro-batches of micro_packs.
 // So the order never depends on ranks, micro-batches, threads or a resume. Positions beyond the end
 // of the epoch are empty packs: every rank always has the same number of micro-batches.
+//
+// A thread reads ahead of the training, a bounded number of packs.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
-#include <future>
+#include <deque>
+#include <exception>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/slice.hpp"
@@ -28,18 +33,22 @@ struct LoaderConfig {
   uint64_t seed = 0;
   bool shuffled = true;  // false: packs in their own order, as for an evaluation
   Average average = Average::kTokens;
-  bool prefetch = true;  // read the next step in the background
+  // Packs that are read ahead, in whole micro-batches: at least one, or none with 0.
+  int64_t read_ahead = 0;
 };
 
 // UserError, with the arithmetic, unless packs_per_step is a multiple of size * micro_packs.
 void check_batch_arithmetic(int64_t packs_per_step, int64_t micro_packs, int size);
+
+// UserError when fewer packs than a micro-batch are to be read ahead.
+void check_read_ahead(int64_t read_ahead, int64_t micro_packs);
 
 // Every pack once, in its own order, micro_packs per rank and step.
 LoaderConfig evaluation_order(int64_t micro_packs, int rank, int size);
 
 class Loader {
  public:
-  // `set` must outlive the loader.
+  // `set` must outlive the loader. UserError when read_ahead is less than a micro-batch.
   Loader(const PackedSet& set, const LoaderConfig& config);
   ~Loader();
   Loader(const Loader&) = delete;
@@ -47,18 +56,29 @@ class Loader {
 
   int64_t steps_per_epoch() const;
   int64_t micro_batches() const;
-  // The micro-batches of this rank; step = epoch * steps_per_epoch() + step within the epoch. Then
-  // starts to read step + 1 in the background. Rethrows what failed there.
+  // Micro-batch m of this rank; step = epoch * steps_per_epoch() + step within the epoch. Those
+  // behind it are then read in the background. Rethrows what failed there.
+  PackedBatch micro_batch(int64_t step, int64_t m);
+  // All of them.
   std::vector<PackedBatch> step(int64_t step);
+  // Sum of the weights of a step over all ranks.
+  double weight(int64_t step);
   // The packs at all positions of a step, over all ranks; kEmptyPack beyond the epoch's end.
   std::vector<int64_t> packs_of(int64_t step);
   // Examples of a step over all ranks, by position and document.
   std::vector<uint64_t> example_ids(int64_t step);
-  // Seconds that step() has waited for data since the start.
+  // Seconds that micro_batch() has waited for data since the start.
   double waited_s() const { return waited_s_; }
+  // The most packs that were read ahead at any time, those being read included.
+  int64_t most_read_ahead() const { return most_ahead_ * config_.micro_packs; }
 
  private:
-  std::vector<PackedBatch> read(int64_t step);
+  struct Ahead {
+    PackedBatch batch;
+    std::exception_ptr failed;
+  };
+  PackedBatch read(int64_t number);  // micro-batch m of step s has the number s * micro_batches() + m
+  void read_ahead();
 
   const PackedSet& set_;
   const LoaderConfig config_;
@@ -68,9 +88,15 @@ class Loader {
   int64_t order_epoch_ = -1;
   std::vector<int64_t> order_;  // of that epoch, step by step; kEmptyPack beyond its end
 
-  // Last, so that its thread ends before what it uses.
-  int64_t next_step_ = -1;
-  std::future<std::vector<PackedBatch>> next_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::deque<Ahead> ahead_;  // from number first_ on
+  int64_t first_ = 0;
+  int64_t generation_ = 0;  // rises when reading begins at another place
+  int64_t most_ahead_ = 0;  // micro-batches
+  bool ends_ = false;
+  // Last, so that it ends before what it uses.
+  std::thread thread_;
 };
 
 }  // namespace rondo::data

@@ -44,16 +44,31 @@ std::span<uint8_t> PackedShard::codes_of(int64_t pack) {
                                   static_cast<size_t>(seq_len));
 }
 
+double PackedShard::weight_of(int64_t pack, const std::vector<float>& table) {
+  const std::span<const uint8_t> own = codes_of(pack);
+  double sum = 0;
+  for (auto d = static_cast<size_t>(pack_offsets[static_cast<size_t>(pack)]);
+       d < static_cast<size_t>(pack_offsets[static_cast<size_t>(pack) + 1]); ++d) {
+    // The last token of a document predicts nothing.
+    for (auto t = document_offsets[2 * d]; t + 1 < document_offsets[2 * d + 1]; ++t) {
+      sum += static_cast<double>(table[own[static_cast<size_t>(t)]]);
+    }
+  }
+  return sum;
+}
+
 void write_shard(const std::string& path, PackedShard& shard, const ShardLabels& labels) {
   RONDO_CHECK(static_cast<int64_t>(shard.pack_offsets.size()) == shard.packs + 1);
   const auto documents = static_cast<int64_t>(shard.source.size());
   std::vector<uint32_t> crc;
+  std::vector<double> weight;
   for (int64_t p = 0; p < shard.packs; ++p) {
     const auto begin = static_cast<size_t>(shard.pack_offsets[static_cast<size_t>(p)]);
     const auto end = static_cast<size_t>(shard.pack_offsets[static_cast<size_t>(p) + 1]);
     crc.push_back(
         crc_of_pack(shard.tokens_of(p), shard.codes_of(p),
                     std::span(shard.document_offsets).subspan(2 * begin, 2 * (end - begin))));
+    weight.push_back(shard.weight_of(p, labels.weight_table));
   }
   Hdf5File hdf5 = Hdf5File::create(path);
   hdf5.set_attribute("format", kPackedFormat);
@@ -65,6 +80,7 @@ void write_shard(const std::string& path, PackedShard& shard, const ShardLabels&
   hdf5.write_all("example_id", shard.example_id);
   hdf5.write_all("source", shard.source);
   hdf5.write_all("pack_crc", crc);
+  hdf5.write_all("pack_weight", weight);
   const int64_t offsets_at = hdf5.create_dataset("document_offsets", Type::kInt64, {documents, 2});
   const int64_t codes_at =
       hdf5.create_dataset("weights", Type::kUint8, {shard.packs, shard.seq_len});

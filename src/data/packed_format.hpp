@@ -1,4 +1,4 @@
-// The packed format, `rondo.packed` version 1 (docs/formats/packed.md): a folder with plan.json and
+// The packed format, `rondo.packed` version 2 (docs/formats/packed.md): a folder with plan.json and
 // shards packed-00000.h5, ... Names, the checksum of a pack, and the writer of a shard.
 #pragma once
 
@@ -10,7 +10,7 @@
 namespace rondo::data {
 
 inline constexpr const char* kPackedFormat = "rondo.packed";
-inline constexpr int64_t kPackedVersion = 1;
+inline constexpr int64_t kPackedVersion = 2;
 inline constexpr const char* kPlanFile = "plan.json";
 inline constexpr const char* kCleanFile = "clean.json";
 
@@ -36,6 +36,8 @@ struct PackedShard {
   std::vector<uint64_t> example_id;       // [documents]
   std::vector<uint16_t> source;           // [documents]
 
+  // Sum of the weights of a pack's labels, in their order.
+  double weight_of(int64_t pack, const std::vector<float>& table);
   std::span<int32_t> tokens_of(int64_t pack);
   std::span<uint8_t> codes_of(int64_t pack);
 };

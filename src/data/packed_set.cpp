@@ -147,6 +147,7 @@ void PackedSet::open_shard(const json& entry) {
   expect_shape(hdf5, "weights", Type::kUint8, {packs, seq_len_});
   expect_shape(hdf5, "pack_offsets", Type::kInt64, {packs + 1});
   expect_shape(hdf5, "pack_crc", Type::kUint32, {packs});
+  expect_shape(hdf5, "pack_weight", Type::kFloat64, {packs});
   expect_shape(hdf5, "document_offsets", Type::kInt64, {documents, 2});
   expect_shape(hdf5, "example_id", Type::kUint64, {documents});
   expect_shape(hdf5, "source", Type::kUint16, {documents});
@@ -187,6 +188,7 @@ void PackedSet::open_shard(const json& entry) {
   append(source_, source);
   append(example_id_, hdf5.read_all<uint64_t>("example_id"));
   append(pack_crc_, hdf5.read_all<uint32_t>("pack_crc"));
+  append(pack_weight_, hdf5.read_all<double>("pack_weight"));
   shards_.push_back(std::move(shard));
 }
 
@@ -209,6 +211,13 @@ std::span<const uint64_t> PackedSet::example_ids(int64_t pack) const {
   const auto begin = static_cast<size_t>(pack_offsets_[static_cast<size_t>(pack)]);
   const auto end = static_cast<size_t>(pack_offsets_[static_cast<size_t>(pack) + 1]);
   return std::span(example_id_).subspan(begin, end - begin);
+}
+
+double PackedSet::weight_of(int64_t pack, Average average) const {
+  if (pack == kEmptyPack) return 0;
+  // The weights of an example are scaled to sum to 1.
+  if (average == Average::kExamples) return static_cast<double>(example_ids(pack).size());
+  return pack_weight_[static_cast<size_t>(pack)];
 }
 
 void PackedSet::read_pack(int64_t pack, std::span<int32_t> tokens, std::span<uint8_t> codes) const {
@@ -259,6 +268,7 @@ PackedBatch PackedSet::read(std::span<const int64_t> packs, Average average) con
     const std::vector<float>& table = shard_of(pack).weight_table;
     const std::span<const int64_t> offsets = offsets_of(pack);
     const auto first_document = static_cast<size_t>(pack_offsets_[static_cast<size_t>(pack)]);
+    double pack_weight = 0;
     for (size_t d = 0; 2 * d < offsets.size(); ++d) {
       const int64_t begin = offsets[2 * d];
       const int64_t end = offsets[2 * d + 1];
@@ -274,6 +284,7 @@ PackedBatch PackedSet::read(std::span<const int64_t> packs, Average average) con
         sources.push_back(source_[first_document + d]);
         examples.push_back(static_cast<int64_t>(documents.size()));
         total += static_cast<double>(weight);
+        pack_weight += static_cast<double>(weight);
       }
       if (average == Average::kExamples) {
         for (size_t w = first_weight; w < weights.size(); ++w) {
@@ -283,6 +294,12 @@ PackedBatch PackedSet::read(std::span<const int64_t> packs, Average average) con
       documents.push_back({first_row + begin, first_row + end});
       batch.example_ids.push_back(example_id_[first_document + d]);
       batch.real_tokens += end - begin;
+    }
+    const double stored = pack_weight_[static_cast<size_t>(pack)];
+    if (pack_weight != stored) {
+      base::fail_user("{}: pack {} weighs {}, but pack_weight says {}. Pack again.",
+                      shard_of(pack).file.path(), pack - shard_of(pack).first_pack, pack_weight,
+                      stored);
     }
   }
   batch.rows = at::tensor(rows, at::kLong);

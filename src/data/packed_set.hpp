@@ -37,6 +37,8 @@ class PackedSet {
   double weight() const { return weight_; }
   // What became of every source's examples (PackReport::to_json).
   const nlohmann::json& account() const { return account_; }
+  // Sum of the weights of a pack's labels; 0 for kEmptyPack.
+  double weight_of(int64_t pack, Average average = Average::kTokens) const;
   // By pack, what attention costs: the sum of the squares of its documents' lengths.
   const std::vector<double>& costs() const { return costs_; }
   // Documents of a pack, in their order; none for kEmptyPack.
@@ -74,6 +76,7 @@ class PackedSet {
   std::vector<uint64_t> example_id_;
   std::vector<uint16_t> source_;
   std::vector<uint32_t> pack_crc_;
+  std::vector<double> pack_weight_;
   std::vector<double> costs_;
 };
 

@@ -24,14 +24,15 @@ int64_t bytes_of(Type type) {
       return 4;
     case Type::kInt64:
     case Type::kUint64:
+    case Type::kFloat64:
       return 8;
   }
   throw base::Bug("unknown storage type");
 }
 
 std::string_view name_of(Type type) {
-  constexpr std::array<std::string_view, 7> kNames = {"uint8", "uint16", "uint32", "int32",
-                                                      "int64", "uint64", "float32"};
+  constexpr std::array<std::string_view, 8> kNames = {"uint8", "uint16", "uint32",  "int32",
+                                                      "int64", "uint64", "float32", "float64"};
   return kNames.at(static_cast<size_t>(type));
 }
 
@@ -62,6 +63,10 @@ Type type_of<uint64_t>() {
 template <>
 Type type_of<float>() {
   return Type::kFloat32;
+}
+template <>
+Type type_of<double>() {
+  return Type::kFloat64;
 }
 
 int64_t element_count(const std::vector<int64_t>& shape) {

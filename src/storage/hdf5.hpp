@@ -15,11 +15,11 @@
 
 namespace rondo::storage {
 
-enum class Type { kUint8, kUint16, kUint32, kInt32, kInt64, kUint64, kFloat32 };
+enum class Type { kUint8, kUint16, kUint32, kInt32, kInt64, kUint64, kFloat32, kFloat64 };
 int64_t bytes_of(Type type);
 // Name as in messages: "uint8", "float32".
 std::string_view name_of(Type type);
-// uint8_t, uint16_t, uint32_t, int32_t, int64_t, uint64_t, float.
+// uint8_t, uint16_t, uint32_t, int32_t, int64_t, uint64_t, float, double.
 template <class T>
 Type type_of();
 template <>
@@ -36,6 +36,8 @@ template <>
 Type type_of<uint64_t>();
 template <>
 Type type_of<float>();
+template <>
+Type type_of<double>();
 // Product of the dimensions.
 int64_t element_count(const std::vector<int64_t>& shape);
 

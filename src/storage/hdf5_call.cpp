@@ -44,6 +44,8 @@ hid_t file_type(Type type) {
       return H5T_STD_U64LE;
     case Type::kFloat32:
       return H5T_IEEE_F32LE;
+    case Type::kFloat64:
+      return H5T_IEEE_F64LE;
   }
   throw base::Bug("unknown storage type");
 }

@@ -283,6 +283,7 @@ std::string round_yaml(Config config, size_t i) {
   RoundSection own = round;
   own.gate.reset();
   own.evaluate.value = EvaluateSection{};
+  own.batch.value.read_ahead = AutoCount{};
   writer.write("round", own);
   const auto write_sources = [&](size_t of) {
     for (const auto& trained : trained_sources(config, of)) {
@@ -297,6 +298,7 @@ std::string round_yaml(Config config, size_t i) {
     RoundSection later = config.rounds[k];
     later.gate.reset();
     later.evaluate.value = EvaluateSection{};
+    later.batch.value.read_ahead = AutoCount{};
     later.optimizer.value = OptimizerSection{};
     later.schedule.value = ScheduleSection{};
     writer.write("carried", later);

@@ -89,6 +89,7 @@ struct BatchSection {
   int64_t seq_len = 1024;
   int64_t packs = 16;
   AutoCount micro_packs;
+  AutoCount read_ahead;
 };
 struct PackSection {
   int64_t max_documents = 0;

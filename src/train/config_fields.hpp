@@ -113,6 +113,9 @@ void describe(V& v, BatchSection& c) {
   v("micro_packs", c.micro_packs,
     {.meaning = "Packs per rank and micro-batch; `auto`: the most that fits a quarter of the "
                 "memory, up to 4096 tokens. `packs` must be a multiple of ranks * micro_packs."});
+  v("read_ahead", c.read_ahead,
+    {.meaning = "Packs that each rank reads ahead of the training, in whole micro-batches; `auto`: "
+                "two micro-batches. No rank holds more than these and the micro-batch in hand."});
 }
 
 template <class V>

@@ -64,6 +64,7 @@ EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
   for (const Heldout& heldout : heldout_) {
     auto order = data::evaluation_order(micro_packs_, group_.rank(), group_.size());
     order.average = average_;
+    order.read_ahead = 2 * micro_packs_;
     data::Loader loader(*heldout.set, order);
     Totals totals;
     for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {

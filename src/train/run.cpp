@@ -178,7 +178,10 @@ class Run {
     budget = -least.item<int64_t>();
     for (auto& round : config_.rounds) {
       BatchSection& batch = round.batch.value;
-      if (!batch.micro_packs.automatic()) continue;
+      if (!batch.micro_packs.automatic()) {
+        check_read_ahead(batch);
+        continue;
+      }
       const int64_t per_rank = batch.packs / control_.size();
       const auto before = state_.micro_packs.find(round.name);
       const bool usable = before != state_.micro_packs.end() && per_rank % before->second == 0;
@@ -186,7 +189,14 @@ class Run {
           usable ? before->second
                  : choose_micro_packs(model_->shape(), batch.seq_len, per_rank, budget);
       state_.micro_packs[round.name] = batch.micro_packs.value;
+      check_read_ahead(batch);
     }
+  }
+
+  void check_read_ahead(const BatchSection& batch) {
+    if (batch.read_ahead.automatic()) return;
+    control_.agree(
+        [&] { data::check_read_ahead(batch.read_ahead.value, batch.micro_packs.value); });
   }
 
   int64_t most_rows() const {
@@ -284,12 +294,16 @@ class Run {
     const int64_t schedule_total = lengths.schedule_steps(i);
     const ScheduleSection& schedule = config_.rounds[schedule_round].schedule.value;
     const OptimizerSection& optimizer = round.optimizer.value;
-    data::Loader loader(sets_->round(i), {.packs_per_step = round.batch.value.packs,
-                                          .micro_packs = round.batch.value.micro_packs.value,
+    const BatchSection& batch = round.batch.value;
+    const int64_t ahead =
+        batch.read_ahead.automatic() ? 2 * batch.micro_packs.value : batch.read_ahead.value;
+    data::Loader loader(sets_->round(i), {.packs_per_step = batch.packs,
+                                          .micro_packs = batch.micro_packs.value,
                                           .rank = group_.rank(),
                                           .size = group_.size(),
                                           .seed = static_cast<uint64_t>(config_.run.seed) + i,
-                                          .average = average_of(config_)});
+                                          .average = average_of(config_),
+                                          .read_ahead = ahead});
     console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
                   static_cast<double>(total) / static_cast<double>(epoch), sets_->round(i).packs());
     ProgressLine progress(console_, round.name, state_.round_step, total, config_.run.print_every);
@@ -300,8 +314,6 @@ class Run {
       }
       const auto start = Clock::now();
       const double waited_before = loader.waited_s();
-      std::vector<data::PackedBatch> batches;
-      control_.agree([&] { batches = loader.step(state_.round_step); });
       const double factor =
           schedule_factor(schedule, state_.step - state_.schedule_start, schedule_total);
       StepSettings settings;
@@ -312,8 +324,14 @@ class Run {
                         .weight_decay = optimizer.weight_decay};
       settings.adam_step = state_.adam_step + 1;
       settings.clip = optimizer.clip;
-      const StepResult result = stepper_->run(batches, settings);
-      batches.clear();
+      const int64_t round_step = state_.round_step;
+      const StepResult result = stepper_->run(
+          StepData{.weight = loader.weight(round_step),
+                   .micro_batches = loader.micro_batches(),
+                   .next = [&](int64_t m) { return loader.micro_batch(round_step, m); },
+                   .packs = batch.micro_packs.value,
+                   .seq_len = batch.seq_len},
+          settings);
       const double seconds = seconds_since(start);
       if (!result.updated) not_finite(round, result);
       if (result.updated) ++state_.adam_step;

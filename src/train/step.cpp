@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 
 namespace rondo::train {
 
@@ -59,24 +60,39 @@ void Stepper::sum_over_ranks(Totals& totals, std::vector<double>& more) {
 
 StepResult Stepper::run(const std::vector<data::PackedBatch>& batches,
                         const StepSettings& settings) {
-  // The denominator is known before the first forward, so gradients need no later scaling.
   std::vector<double> weight = {0};
   for (const auto& batch : batches) weight[0] += batch.weight;
   all_sum(group_, weight);
-  const double scale = weight[0] > 0 ? 1 / weight[0] : 0;
+  return run({.weight = weight[0],
+              .micro_batches = std::ssize(batches),
+              .next = [&](int64_t m) { return batches[static_cast<size_t>(m)]; }},
+             settings);
+}
 
+StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
+  // The denominator is known before the first forward, so gradients need no later scaling.
+  const double scale = data.weight > 0 ? 1 / data.weight : 0;
   model_.zero_grad();
   StepResult result;
   std::string not_finite;
-  for (size_t m = 0; m < batches.size(); ++m) {
-    const bool last = m + 1 == batches.size();
+  std::exception_ptr failed;
+  for (int64_t m = 0; m < data.micro_batches; ++m) {
+    const bool last = m + 1 == data.micro_batches;
     model::GradientReady ready;
     if (last) ready = [&](size_t unit) { model_.unit(unit).start_reduce(); };
-    const auto loss = model_.forward_backward(input_of(batches[m]), scale, ready);
+    // A rank that cannot read goes on with padding, as the others wait for it in the reductions.
+    data::PackedBatch batch;
+    try {
+      if (!failed) batch = data.next(m);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    if (failed) batch = data::PackedBatch::empty(data.packs, data.seq_len);
+    const auto loss = model_.forward_backward(input_of(batch), scale, ready);
     if (!std::isfinite(loss.weighted_loss) && not_finite.empty()) {
       not_finite = fmt::format("the loss of micro-batch {} is not finite", m);
     }
-    add(result.totals, batches[m], loss);
+    add(result.totals, batch, loss);
   }
   double squared = 0;
   for (size_t u = model_.unit_count(); u > 0; --u) {
@@ -91,6 +107,9 @@ StepResult Stepper::run(const std::vector<data::PackedBatch>& batches,
   std::vector<double> sums = {squared};
   sum_over_ranks(result.totals, sums);
   result.grad_norm = std::sqrt(sums[0]);
+  control_.agree([&] {
+    if (failed) std::rethrow_exception(failed);
+  });
 
   if (!std::isfinite(result.grad_norm) || !std::isfinite(result.totals.weighted_loss)) {
     result.updated = false;

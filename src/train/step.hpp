@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,14 +43,26 @@ struct StepSettings {
   double clip = 0;        // largest global norm; 0: none
 };
 
+// The micro-batches of a step, handed out one after another.
+struct StepData {
+  double weight = 0;          // sum over all ranks
+  int64_t micro_batches = 0;  // of this rank; the same on every rank
+  // Micro-batch m; called once for each, in order. What it throws is thrown by the step on every
+  // rank, which then has updated nothing.
+  std::function<data::PackedBatch(int64_t m)> next{};
+  int64_t packs = 0;  // of a micro-batch
+  int64_t seq_len = 0;
+};
+
 class Stepper {
  public:
   // `group` is the group that the model's units are sharded over.
   Stepper(model::Model& model, comm::Group& group, comm::Control& control);
 
-  // Collective over the group and the control's ranks. `batches` are this rank's micro-batches;
-  // every rank has the same number of them. When a loss or norm is not finite on any rank nothing
-  // is updated on any.
+  // Collective over the group and the control's ranks. When a loss or norm is not finite on any
+  // rank nothing is updated on any.
+  StepResult run(const StepData& data, const StepSettings& settings);
+  // The same of micro-batches in memory; every rank has the same number of them.
   StepResult run(const std::vector<data::PackedBatch>& batches, const StepSettings& settings);
 
   // Collective over the group. Sums of a forward pass over this rank's batches.

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "data/packed_format.hpp"
 #include "data/packing.hpp"
@@ -43,20 +45,20 @@ class LoaderTest : public testing::Test {
 
 TEST_F(LoaderTest, OrderIsTheSameForAnyRanksMicroBatchesAndThreads) {
   const PackedSet set = open();
-  Loader alone(set, {.packs_per_step = 12, .micro_packs = 12, .seed = 5, .prefetch = false});
+  Loader alone(set, {.packs_per_step = 12, .micro_packs = 12, .seed = 5});
   ASSERT_GE(alone.steps_per_epoch(), 4);
   for (int64_t step = 0; step < 2 * alone.steps_per_epoch(); ++step) {
     const std::vector<uint64_t> expected = alone.example_ids(step);
     EXPECT_FALSE(expected.empty());
     for (const int size : {1, 2, 3, 4}) {
       for (const int64_t micro_packs : {1, 12 / size}) {
-        for (const bool prefetch : {false, true}) {
+        for (const int64_t read_ahead : {int64_t{0}, micro_packs, int64_t{12}, int64_t{40}}) {
           EXPECT_EQ(gather(set,
                            {.packs_per_step = 12,
                             .micro_packs = micro_packs,
                             .size = size,
                             .seed = 5,
-                            .prefetch = prefetch},
+                            .read_ahead = read_ahead},
                            step),
                     expected);
         }
@@ -124,7 +126,7 @@ TEST_F(LoaderTest, ShufflesEveryEpochAnew) {
 
 TEST_F(LoaderTest, ServesAnyStepInAnyOrder) {
   const PackedSet set = open();
-  LoaderConfig config{.packs_per_step = 4, .micro_packs = 4};
+  LoaderConfig config{.packs_per_step = 4, .micro_packs = 4, .read_ahead = 8};
   Loader loader(set, config);
   for (const int64_t step : {3, 4, 0, 1, 9, 9, 2}) {
     const std::vector<PackedBatch> batches = loader.step(step);
@@ -160,6 +162,44 @@ TEST_F(LoaderTest, CarriesAReadErrorToTheStepItBelongsTo) {
                 for (int64_t step = 2; step < loader.steps_per_epoch(); ++step) loader.step(step);
               }),
               AllOf(HasSubstr("packed-00000.h5"), HasSubstr("truncated")));
+}
+
+TEST_F(LoaderTest, NeverReadsMorePacksAheadThanAllowed) {
+  const PackedSet set = open();
+  for (const int64_t read_ahead : {2, 5, 6}) {
+    LoaderConfig config{.packs_per_step = 12, .micro_packs = 2, .read_ahead = read_ahead};
+    Loader loader(set, config);
+    for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+      for (int64_t m = 0; m < loader.micro_batches(); ++m) {
+        loader.micro_batch(step, m);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));  // it could run far ahead
+      }
+    }
+    EXPECT_LE(loader.most_read_ahead(), read_ahead);
+    EXPECT_EQ(loader.most_read_ahead(), read_ahead / 2 * 2);
+  }
+  EXPECT_THAT(user_error([&] {
+                Loader(set, {.packs_per_step = 12, .micro_packs = 4, .read_ahead = 3});
+              }),
+              HasSubstr("batch.read_ahead = 3 packs are less than a micro-batch"));
+}
+
+TEST_F(LoaderTest, KnowsTheWeightOfAStepBeforeItIsRead) {
+  const PackedSet set = open();
+  for (const Average average : {Average::kTokens, Average::kExamples}) {
+    Loader loader(set, {.packs_per_step = 6, .micro_packs = 2, .average = average});
+    double total = 0;
+    for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+      double weight = 0;
+      for (const PackedBatch& batch : loader.step(step)) weight += batch.weight;
+      EXPECT_NEAR(loader.weight(step), weight, 1e-5 * weight);
+      if (average == Average::kTokens) {
+        EXPECT_EQ(loader.weight(step), weight);
+      }
+      total += loader.weight(step);
+    }
+    EXPECT_EQ(total, average == Average::kTokens ? set.weight() : 150);
+  }
 }
 
 TEST(CheckBatchArithmetic, SaysWhatDoesNotDivide) {

@@ -147,7 +147,7 @@ TEST(PackedSet, RefusesWhatIsNotWhole) {
 TEST(PackedSet, RefusesAPlanThatIsNotAsTheFormatSays) {
   const std::vector<std::pair<std::function<void(nlohmann::json&)>, std::string>> changes = {
       {[](auto& plan) { plan["format"] = "other"; }, "format"},
-      {[](auto& plan) { plan["version"] = 2; }, "version 2"},
+      {[](auto& plan) { plan["version"] = 1; }, "version 1"},
       {[](auto& plan) { plan.erase("shards"); }, "shards"},
       {[](auto& plan) { plan["seq_len"] = "long"; }, "plan.json"},
       {[](auto& plan) { plan["seq_len"] = 63; }, "63 were expected"},

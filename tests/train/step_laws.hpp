@@ -181,6 +181,41 @@ inline void check_resume(comm::Group& group, comm::Control& control, const std::
             save_model(*straight, folder, "straight", control).digest);
 }
 
+// Data that one rank cannot read: every rank throws it, no rank applies anything, and the next step
+// is as if nothing had been.
+inline void check_failing_read(comm::Group& group, comm::Control& control) {
+  const auto model = new_model(group, 5);
+  const auto untouched = new_model(group, 5);
+  Stepper stepper(*model, group, control);
+  Stepper other(*untouched, group, control);
+  const auto packs = ragged_packs(1);
+  const auto batches = share_of(packs, group, 3);
+  const int guilty = group.size() - 1;
+  for (const int64_t damaged : {int64_t{0}, std::ssize(batches) - 1}) {
+    const StepData data{.weight = 1,
+                        .micro_batches = std::ssize(batches),
+                        .next =
+                            [&](int64_t m) {
+                              if (group.rank() == guilty && m == damaged) {
+                                base::fail_user("pack 7 is damaged");
+                              }
+                              return batches[static_cast<size_t>(m)];
+                            },
+                        .packs = batches[0].packs,
+                        .seq_len = batches[0].seq_len};
+    try {
+      stepper.run(data, settings_of(1));
+      ADD_FAILURE() << "nothing was thrown on rank " << group.rank();
+    } catch (const base::UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("pack 7 is damaged"), std::string::npos);
+    }
+    EXPECT_TRUE(same_bits(weights_of(*model), weights_of(*untouched)));
+  }
+  stepper.run(batches, settings_of(1));
+  other.run(batches, settings_of(1));
+  EXPECT_TRUE(same_bits(weights_of(*model), weights_of(*untouched)));
+}
+
 // Contract 8: what one rank breaks, no rank applies, and all ranks name it.
 inline void check_not_finite(comm::Group& group, comm::Control& control) {
   const auto model = new_model(group, 5);

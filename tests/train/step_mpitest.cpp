@@ -22,6 +22,7 @@ TEST_F(StepByMpi, ABatchOfZeroWeightChangesNothing) { check_zero_weight(*group_,
 TEST_F(StepByMpi, InitialWeightsAreTheSame) { check_initial_weights(*group_, control_); }
 TEST_F(StepByMpi, PackingDoesNotMatter) { check_packing_does_not_matter(*group_, control_); }
 TEST_F(StepByMpi, EveryRankHoldsTheSameWeights) { check_replicas_agree(*group_, control_); }
+TEST_F(StepByMpi, WhatOneRankCannotReadIsThrownByAll) { check_failing_read(*group_, control_); }
 TEST_F(StepByMpi, WhatIsNotFiniteIsNotApplied) { check_not_finite(*group_, control_); }
 TEST_F(StepByMpi, AResumedRunIsTheUninterruptedOne) {
   std::optional<test::TempFolder> folder;
