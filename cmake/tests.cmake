@@ -1,4 +1,5 @@
 # tests/<folder>/*_test.cpp      -> one program, label unit (ranks are threads)
+# tests/<folder>/*_proptest.cpp  -> one program, label unit, where RapidCheck is
 # tests/<folder>/*_mpitest.cpp   -> one program, run by mpirun -n 1 2 3 4, label mpi
 # tests/<folder>/*_test.py       -> python -m unittest, label unit (e2e: label e2e)
 # tests/<folder>/*_slowtest.py   -> the same, label slow: minutes to an hour, by launch/test --all
@@ -13,12 +14,24 @@ target_compile_definitions(rondo_test_support PUBLIC RONDO_SOURCE_DIR="${CMAKE_S
 file(GLOB python ${CMAKE_SOURCE_DIR}/.venv/bin/python)
 set(RONDO_TEST_ENV "OMP_NUM_THREADS=1;MKL_CBWR=AVX2,STRICT;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_hwloc_base_binding_policy=none;RONDO_BINARY=${CMAKE_BINARY_DIR}/rondo;RONDO_SOURCE=${CMAKE_SOURCE_DIR};ASAN_OPTIONS=detect_leaks=0")
 
+find_package(rapidcheck QUIET)
+if(NOT rapidcheck_FOUND)
+  message(STATUS "left out the tests of properties: no RapidCheck (Debian: librapidcheck-dev)")
+endif()
+
 foreach(folder base comm kernels storage parallel data model checkpoint generate train app)
   file(GLOB unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(unit)
     rondo_test_program(test_${folder} ${folder} ${unit} ${CMAKE_SOURCE_DIR}/tests/support/main/unit_main.cpp)
     gtest_discover_tests(test_${folder} TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
       PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "${RONDO_TEST_ENV}")
+  endif()
+  file(GLOB properties CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_proptest.cpp)
+  if(properties AND rapidcheck_FOUND)
+    rondo_test_program(proptest_${folder} ${folder} ${properties} ${CMAKE_SOURCE_DIR}/tests/support/main/unit_main.cpp)
+    target_link_libraries(proptest_${folder} PRIVATE rapidcheck)
+    gtest_discover_tests(proptest_${folder} TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "${RONDO_TEST_ENV}")
   endif()
   file(GLOB mpi CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_mpitest.cpp)
   if(mpi)

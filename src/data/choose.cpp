@@ -1,5 +1,7 @@
 #include "data/choose.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -134,7 +136,7 @@ std::vector<Examples> draw_shares(const PackRequest& request, const PackInputs& 
   }
   Drawn drawn = draw(*request.mix, pools, request.seed);
   report.mix = std::move(drawn.report);
-  report.remarks = std::move(drawn.remarks);
+  report.remarks.insert(report.remarks.end(), drawn.remarks.begin(), drawn.remarks.end());
   std::vector<Examples> by_source(examples.size());
   for (const auto& part : drawn.examples) {
     for (const int64_t example : part) {
@@ -171,6 +173,12 @@ std::vector<Examples> usable_examples(const PackRequest& request, const PackInpu
     const Examples examples = part_of_split(request, source, inputs, inputs.sources()[s]);
     account.examples = static_cast<int64_t>(examples.size());
     usable.push_back(keep_usable(request, source, inputs, trained, examples, account));
+    if (account.cut > 0) {
+      report.remarks.push_back(
+          fmt::format("{} examples of {} have more than {} tokens: they are cut there, and end "
+                      "without their end-of-turn token",
+                      account.cut, source.name, request.seq_len));
+    }
     report.sources.push_back(account);
   }
   return usable;
