@@ -1,5 +1,7 @@
 #include "data/loader.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>
@@ -90,6 +92,9 @@ PackedBatch Loader::read(int64_t number) {
 }
 
 void Loader::read_ahead() {
+  // Its waking must not interrupt the training; where that cannot be asked for, it may.
+  const sched_param normal{};
+  ::sched_setscheduler(0, SCHED_BATCH, &normal);
   const int64_t most = config_.read_ahead / config_.micro_packs;
   std::unique_lock hold(mutex_);
   // Nothing is read before the first call says where to begin.
@@ -137,8 +142,8 @@ PackedBatch Loader::micro_batch(int64_t step, int64_t m) {
   Ahead next = std::move(ahead_.front());
   ahead_.pop_front();
   ++first_;
-  changed_.notify_all();
   hold.unlock();
+  changed_.notify_all();
   wait_ends();
   if (next.failed) std::rethrow_exception(next.failed);
   return std::move(next.batch);
