@@ -111,6 +111,7 @@ SHAREGPT = {
         ],
     },
 }  # fmt: skip
+PLAIN_SHAREGPT = {"flags": SHAREGPT["flags"]}
 ALPACA = {
     "without input": {"instruction": "Say hello.", "output": "Hello."},
     "with input": {"instruction": "Translate.", "input": "good morning", "output": "Bonjour."},
@@ -119,6 +120,12 @@ ALPACA = {
 PROMPTS = {
     "texts": {"prompt": "Say hello.", "completion": "Hello.", "system": "Be kind."},
     "lists": {"prompt": [SYSTEM, user("Say hello.")], "completion": [answer("Hello.")]},
+}
+GIVEN = {
+    "labels": {"input_ids": [5, 6, 7, 8], "labels": [-100, -100, 7, 8]},
+    "weights": {"input_ids": [5, 6, 7, 8], "weights": [0, 0, 0.25, 1]},
+    "mask": {"input_ids": [5, 6, 7, 8], "assistant_masks": [0, 1, 0, 1], "tags": ["a"]},
+    "nothing trained": {"input_ids": [5, 6], "labels": [-100, -100]},
 }
 # name: (rows, options, template)
 CASES = {
@@ -133,9 +140,20 @@ CASES = {
     "twice": (CALLS, (), "twice"),
     "sharegpt-chatml": (SHAREGPT, (), CHATML),
     "sharegpt-llama3": (SHAREGPT, (), "llama3"),
+    "sharegpt-qwen25": (SHAREGPT, (), "qwen25"),
+    "sharegpt-qwen3": (SHAREGPT, (), "qwen3"),
+    "sharegpt-dated": (PLAIN_SHAREGPT, (), "dated"),
     "alpaca-chatml": (ALPACA, (), CHATML),
+    "alpaca-llama3": (ALPACA, (), "llama3"),
     "alpaca-qwen25": (ALPACA, (), "qwen25"),
+    "alpaca-qwen3": (ALPACA, (), "qwen3"),
+    "alpaca-dated": (ALPACA, (), "dated"),
     "prompt-completion-chatml": (PROMPTS, (), CHATML),
+    "prompt-completion-llama3": (PROMPTS, (), "llama3"),
+    "prompt-completion-qwen25": (PROMPTS, (), "qwen25"),
+    "prompt-completion-qwen3": (PROMPTS, (), "qwen3"),
+    "prompt-completion-dated": (PROMPTS, (), "dated"),
+    "tokens": (GIVEN, (), CHATML),
 }
 
 
