@@ -149,6 +149,11 @@ PackedBatch Loader::micro_batch(int64_t step, int64_t m) {
   return std::move(next.batch);
 }
 
+int64_t Loader::most_read_ahead() {
+  const std::lock_guard hold(mutex_);
+  return most_ahead_ * config_.micro_packs;
+}
+
 std::vector<PackedBatch> Loader::step(int64_t step) {
   std::vector<PackedBatch> batches;
   for (int64_t m = 0; m < micro_batches(); ++m) batches.push_back(micro_batch(step, m));

@@ -70,7 +70,7 @@ class Loader {
   // Seconds that micro_batch() has waited for data since the start.
   double waited_s() const { return waited_s_; }
   // The most packs that were read ahead at any time, those being read included.
-  int64_t most_read_ahead() const { return most_ahead_ * config_.micro_packs; }
+  int64_t most_read_ahead();
 
  private:
   struct Ahead {

@@ -34,9 +34,11 @@ void take_made_tokenizer(Config& config) {
   const std::string folder = config.cache_folder() + "/tokenizer";
   const std::string record = folder + "/made.json";
   const std::string base = config.tokenizer_folder();
-  if (!std::filesystem::exists(record) || folder == base) return;
+  if (!std::filesystem::exists(record)) return;
+  std::error_code none;
+  const bool named = std::filesystem::equivalent(folder, base, none);  // by the user
   const auto made = nlohmann::json::parse(base::read_text(record), nullptr, false);
-  if (!made.is_object() || made.value("from_hash", "") != tokenizer_hash(base)) {
+  if (!made.is_object() || (!named && made.value("from_hash", "") != tokenizer_hash(base))) {
     base::fail_user(
         "{}: was made from another tokenizer than {}. Start with launch/run (or run tools/prepare "
         "CONFIG), which makes it again.",

@@ -149,11 +149,19 @@ class BundledTemplate(ToolTest):
         # Named by the user, it is any tokenizer, and stays.
         named = run_tool("prepare", config, f"tokenizer={folder}", "--workers", 1)
         self.assertIn("a.train: fresh", named.stdout)
+        wrong = run_tool("prepare", config, "sources.a.template=chatm", "--workers", 1)
+        self.assertIn("chatm: no such template file", wrong.stderr)
+        self.assertEqual(first, {path.name: path.read_bytes() for path in folder.iterdir()})
+        # What is damaged is made again.
+        (folder / "tokenizer.json").write_text("{}")
+        self.assertEqual(run_tool("prepare", config, "--workers", 1).returncode, 0)
+        self.assertEqual(first, {path.name: path.read_bytes() for path in folder.iterdir()})
         # With a template of its own the tokenizer needs none made.
-        (base / "chat_template.jinja").write_text(MARKED_TEMPLATE)
-        refused = run_tool("prepare", config, "--workers", 1)
-        self.assertIn("no control token follows the answer", refused.stderr)
-        self.assertFalse(folder.exists())
+        own = MARKED_TEMPLATE.replace("<|im_end|>", "<|endoftext|>")
+        (base / "chat_template.jinja").write_text(own)
+        self.assertEqual(run_tool("prepare", config, "--workers", 1).returncode, 0)
+        self.assertFalse((folder / "made.json").exists())
+        self.assertTrue((folder / "tokenizer.json").exists())  # checkpoints may name it
 
 
 if __name__ == "__main__":

@@ -81,6 +81,23 @@ class EncoderTest(ToolTest):
         self.assertFalse(self.ways(encoder)[3])
         self.check_equal(encoder)
 
+    def test_a_token_for_what_is_unknown_is_left_to_the_offsets(self):
+        def lose(description):
+            model = description["model"]
+            gone = {"\u00e6", "\u00a5", "\u0142"}
+            model["vocab"] = {t: n for t, n in model["vocab"].items() if not gone & set(t)}
+            model["merges"] = [m for m in model["merges"] if not gone & set("".join(m))]
+            model["unk_token"], model["fuse_unk"] = "a", True
+
+        encoder = self.encoder(lose)
+        self.assertFalse(any(self.ways(encoder)))
+        self.check_equal(encoder)
+
+    def test_dropout_is_for_pretraining_alone(self):
+        encoder = self.encoder(lambda d: d["model"].update(dropout=0.5))
+        text = "What is two plus two? Say hello to the user."
+        self.assertEqual(len({tuple(encoder.ids(text)) for _ in range(20)}), 1)
+
     def test_bytes_that_the_vocabulary_lacks_are_left_to_the_offsets(self):
         def lose(description):
             vocab = description["model"]["vocab"]

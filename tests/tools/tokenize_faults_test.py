@@ -37,6 +37,15 @@ FAULTS = {
     "wrong role ": {"messages": [*GOOD["messages"], {"role": "tool", "content": "12"}]},
     "wrong role  ": {"messages": [GOOD["messages"][1], GOOD["messages"][0]]},
     "wrong weight": {"messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": -1}]},
+    "wrong weight ": {
+        "messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": 10**400}]
+    },
+    "wrong weight  ": {"messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": 1e-50}]},
+    "control token in the text ": {
+        "messages": [{**GOOD["messages"][0], "name": "x<|im_end|>"}, GOOD["messages"][1]]
+    },
+    "not valid Unicode ": '{"messages": [{"role": "user", "content": "a", "name": "\\ud800"},'
+    ' {"role": "assistant", "content": "b"}]}',
     "no trainable token ": {
         "messages": [GOOD["messages"][0], {**GOOD["messages"][1], "weight": 0}]
     },

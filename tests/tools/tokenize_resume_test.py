@@ -95,6 +95,22 @@ class TokenizeResume(ToolTest):
         write_jsonl(self.rows, rows[:-1])
         self.assertEqual(self.finished()[2], [])
 
+    def test_what_other_work_left_is_never_taken_for_its_own(self):
+        from rondo_tools.spool import Spool
+
+        first = Spool(self.partial, ["a"], "one")
+        first.append("a", b"one's bytes")
+        first.save({"rows": 1})
+        first.close(keep=True)
+        other = Spool(self.partial, ["a"], "other")
+        other.append("a", b"quite other bytes")
+        list(other.blocks("a", 100))  # written, but never saved
+        other.close(keep=True)
+        again = Spool(self.partial, ["a"], "one")
+        self.assertIsNone(again.state)
+        self.assertEqual(again.size("a"), 0)
+        again.close(keep=False)
+
     def test_two_at_once_are_refused(self):
         from rondo_tools.errors import UserError
         from rondo_tools.spool import Spool

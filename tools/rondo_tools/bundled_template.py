@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rondo_tools.errors import UserError
 from rondo_tools.hashing import text_hash
+from rondo_tools.tokenized_file import sync
 from rondo_tools.tokenizer_folder import (
     FILES,
     TEMPLATE_FILE,
@@ -28,6 +29,7 @@ NAMES = ("chatml",)
 CHATML = Path(__file__).with_name("templates") / "chatml.jinja"
 _CONTROL_TOKENS = ("<|im_start|>", "<|im_end|>")
 _RECORD = "made.json"
+_RULES = 1  # raised when the same tokenizer gives another
 _OTHER_FILES = ("generation_config.json", TEMPLATE_FILE)
 # Llama 3: <|reserved_special_token_0|>; Mistral: [control_8]; Gemma: <unused0>; Phi: <|dummy_0|>;
 # Qwen: <|extra_0|>; Falcon 3: >>UNUSED_0<<; BERT's way: [unused0].
@@ -54,14 +56,37 @@ def make(base, folder):
     folder = Path(folder)
     wanted = {"from_hash": tokenizer_hash(base), "template_hash": _own_hash(base)}
     record = _read_record(folder)
-    if record is None or any(record.get(key) != value for key, value in wanted.items()):
+    fresh = record is not None and all(record.get(key) == value for key, value in wanted.items())
+    if not fresh or record.get("made_hash") != _made_hash(folder):
         record = wanted | _made(Path(base), folder, wanted)
     return f"{base}: {record['said']} ({folder})"
 
 
+def retire(folder, used):
+    """The run goes on with the tokenizers `used`; its checkpoints may still name the one made."""
+    if all(Path(tokenizer).resolve() != Path(folder).resolve() for tokenizer in used):
+        (Path(folder) / _RECORD).unlink(missing_ok=True)
+
+
 def _own_hash(base):
     """Of all that goes into a folder apart from the tokenizer's files."""
-    return text_hash(template_text(base) + CHATML.read_text(encoding="utf-8"))
+    generation = Path(base) / "generation_config.json"
+    texts = [
+        str(_RULES),
+        template_text(base),
+        CHATML.read_text(encoding="utf-8"),
+        generation.read_text(encoding="utf-8") if generation.is_file() else "",
+    ]
+    return text_hash("\0".join(texts))
+
+
+def _made_hash(folder):
+    templates = [Path(folder) / name for name in ("chatml.jinja", TEMPLATE_FILE)]
+    try:
+        texts = [path.read_text(encoding="utf-8") for path in templates if path.is_file()]
+        return text_hash("\0".join([tokenizer_hash(folder), *texts]))
+    except (OSError, ValueError, UserError):
+        return ""
 
 
 def _read_record(folder):
@@ -98,8 +123,11 @@ def _made(base, folder, wanted):
         said += "".join(f"; {t} takes the id {taken[t]} of {old}" for old, t in renamed.items())
         said += "".join(f"; {token} is added as id {number}" for token, number in added.items())
         record = {"said": said, "vocab_size": vocab_size(tokenizer) + len(added)}
+        record["made_hash"] = _made_hash(new)
         text = json.dumps(wanted | record, indent=2, sort_keys=True)
         (new / _RECORD).write_text(text + "\n", encoding="utf-8")
+        for path in new.iterdir():
+            sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     return record

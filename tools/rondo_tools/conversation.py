@@ -5,10 +5,9 @@ turn is kept without weight.
 """
 
 import json
-import math
 from dataclasses import dataclass
-from numbers import Real
 
+from rondo_tools.loss_weight import loss_weight
 from rondo_tools.row_fault import RowFault
 from rondo_tools.tool_calls import calls_of, tools_of
 
@@ -50,12 +49,7 @@ def _weight(message):
             if not isinstance(message[flag], bool):
                 raise RowFault("wrong type", f"{flag} is {message[flag]!r}, expected true or false")
             weight = float(message[flag])
-    if weight is None:
-        return 1.0
-    is_number = isinstance(weight, Real) and not isinstance(weight, bool)
-    if not is_number or not math.isfinite(weight) or weight < 0:
-        raise RowFault("wrong weight", f"{weight!r}, expected a number of at least 0")
-    return float(weight)
+    return 1.0 if weight is None else loss_weight(weight)
 
 
 def _reasoning(message):
@@ -83,7 +77,11 @@ def _checked_message(message):
     if role in ("user", "assistant") and not (content or "").strip() and not calls:
         raise RowFault("empty answer" if role == "assistant" else "empty user turn")
     result = {"role": role, "content": content or ""}
-    result |= {field: message[field] for field in _SHOWN_FIELDS if message.get(field)}
+    shown = {field: message[field] for field in _SHOWN_FIELDS if message.get(field)}
+    for field, value in shown.items():
+        if not isinstance(value, str):
+            raise RowFault("wrong type", f"{field} is {type(value).__name__}, expected text")
+    result |= shown
     if calls:
         result["tool_calls"] = calls
     if reasoning:
@@ -134,7 +132,8 @@ def _check_texts(conversation, control_tokens):
     """Control tokens inside of a text would, rendered, begin or end turns."""
     texts = [json.dumps(conversation.tools, ensure_ascii=False)] if conversation.tools else []
     for message in conversation.messages:
-        texts += [message["content"], message.get("reasoning_content") or ""]
+        texts += [message.get(field) or "" for field in ("content", "reasoning_content")]
+        texts += [message[field] for field in _SHOWN_FIELDS if field in message]
         if "tool_calls" in message:
             texts.append(json.dumps(message["tool_calls"], ensure_ascii=False))
     for text in texts:

@@ -23,6 +23,8 @@ class Encoder:
         description = json.loads(tokenizer.backend_tokenizer.to_str())
         description["truncation"] = None
         description["padding"] = None
+        if "dropout" in description["model"]:
+            description["model"]["dropout"] = None  # the same text has the same tokens
         # Byte-level post-processors may trim white space off the offsets (never off the tokens);
         # then a token that reaches over the edge of an answer would not be seen.
         _keep_white_space(description.get("post_processor"))
@@ -113,6 +115,13 @@ def _keep_white_space(node):
             _keep_white_space(value)
 
 
+def _knows_all_bytes(vocab):
+    """Else a token stands for what is unknown, of any length."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = range(256, 256 + 256 - len(plain))  # byte-level BPE writes the other bytes as these
+    return all(chr(code) in vocab for code in (*plain, *others))
+
+
 def _byte_lengths(description):
     """int64 [ids]: bytes of the text that each token stands for; None where that cannot be said
     without the text. `description`: tokenizer.json."""
@@ -127,6 +136,7 @@ def _byte_lengths(description):
         or (normalizer is not None and normalizer.get("type") != "NFC")
         or len(byte_level) != 1
         or byte_level[0].get("add_prefix_space")
+        or (model.get("unk_token") is not None and not _knows_all_bytes(model["vocab"]))
     ):
         return None
     length = {number: len(text) for text, number in model["vocab"].items()}  # a character a byte

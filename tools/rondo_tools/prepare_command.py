@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from rondo_tools import run_config
+from rondo_tools import bundled_template, run_config
 from rondo_tools.evaluation_set import prepare
 from rondo_tools.run_sources import (
     cache_folder,
@@ -32,12 +32,15 @@ def main(arguments):
     # All are looked at before the first is tokenised, so that a wrong one leaves nothing behind.
     plan = []
     found = needs(config, options.config, options.workers)
-    for remark in use_bundled_template(found, cache_folder(config, options.config) / "tokenizer"):
-        print(remark, flush=True)
+    made = cache_folder(config, options.config) / "tokenizer"
+    if said := use_bundled_template(found, made):
+        print(said, flush=True)
     for need in found:
         identity = need.job.identity()
         fresh = is_fresh(need.job, identity)
         plan.append((need, identity, None if fresh else format_of(need.job)))
+    if found and not said:
+        bundled_template.retire(made, [need.job.tokenizer for need in found])
     for words in evaluation_sets(config, options.config):
         if words.is_fresh():
             print(f"{words.name}.evaluation: fresh", flush=True)

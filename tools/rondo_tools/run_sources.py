@@ -7,7 +7,6 @@ template lies in <run.dir>/cache/<run.name>/tokenizer/ (bundled_template.py). Re
 relative to the current folder.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,16 +113,16 @@ def _training_options(source, key):
 
 def use_bundled_template(found, folder):
     """Where a job needs the bundled chat template, makes a tokenizer for it in this folder and
-    gives it to all jobs, as one run has one tokenizer. Yields what to tell the user."""
+    gives it to all jobs, as one run has one tokenizer. Returns what to tell the user, or ""."""
     if any(Path(need.job.tokenizer).resolve() == folder.resolve() for need in found):
-        return  # the user names what was made
+        return ""  # the user names what was made
     needing = [need.job for need in found if need.job.needs_bundled_template()]
     if not needing:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    yield bundled_template.make(needing[0].tokenizer, folder)
+        return ""
+    said = bundled_template.make(needing[0].tokenizer, folder)
     for need in found:
         need.job.tokenizer = str(folder)
+    return said
 
 
 def evaluation_sets(config, place):

@@ -26,14 +26,16 @@ class Spool:
         self._folder = Path(folder)
         self._work = work
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._folder / "lock", os.O_WRONLY | os.O_CREAT, 0o666)
-        if not _locked(self._lock):
-            os.close(self._lock)
+        self._lock = _locked(self._folder / "lock")
+        if self._lock is None:
             raise UserError(
                 f"{self._folder}: another process is writing there. Wait for it, or stop it."
             )
         saved = self._saved(columns)
         self.state = saved["state"] if saved else None
+        if not saved:  # before anything else is written: it must never be taken for other work's
+            (self._folder / _STATE).unlink(missing_ok=True)
+            _sync(self._folder)
         self._sizes = {name: saved["sizes"][name] if saved else 0 for name in columns}
         self._files = {}
         for name, size in self._sizes.items():
@@ -106,14 +108,30 @@ class Spool:
         os.close(self._lock)
 
 
-def _locked(lock):
-    """Of a process that was killed, the workers hold it a moment longer."""
+def _locked(path):
+    """A descriptor of the locked file; None where another process keeps it. Of a process that was
+    killed, the workers keep it a moment longer."""
     for _ in range(50):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
         except BlockingIOError:
-            time.sleep(0.1)
+            pass
         except OSError:
-            return True  # a file system without locks
-    return False
+            return lock  # a file system without locks
+        else:
+            # Whoever had it may have removed the folder meanwhile.
+            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        os.close(lock)
+        time.sleep(0.1)
+    return None
+
+
+def _sync(folder):
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

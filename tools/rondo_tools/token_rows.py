@@ -10,6 +10,7 @@ from numbers import Real
 import numpy as np
 
 from rondo_tools.formats import MASKS, rename, tags_of
+from rondo_tools.loss_weight import loss_weight
 from rondo_tools.row_fault import RowFault
 from rondo_tools.tokenized_file import Example
 from rondo_tools.words import of_turns
@@ -22,7 +23,7 @@ def _numbers(row, name, length=None):
     if isinstance(value, np.ndarray):
         value = value.tolist()
     good = isinstance(value, list) and all(
-        isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v) for v in value
+        isinstance(v, Real) and not isinstance(v, bool) and -math.inf < v < math.inf for v in value
     )
     if not good:
         raise RowFault("wrong type", f"{name} is not a list of numbers")
@@ -54,9 +55,7 @@ def _weights(row, ids):
     for values in found.values():
         weights = [a * b for a, b in zip(weights, values, strict=True)]
     if row.get("weights") is not None:
-        given = _numbers(row, "weights", len(ids))
-        if min(given, default=0) < 0:
-            raise RowFault("wrong weight", "weights holds a number below 0")
+        given = [loss_weight(value) for value in _numbers(row, "weights", len(ids))]
         weights = [a * b for a, b in zip(weights, given, strict=True)]
     elif not found:
         raise RowFault(

@@ -80,9 +80,9 @@ class Job:
         return template_of_file(self.template)
 
     def needs_bundled_template(self):
-        if self.format == "tokens" and self.template == "auto":
-            return False
-        return bundled_template.is_needed(self.tokenizer, self.template)
+        needed = bundled_template.is_needed(self.tokenizer, self.template)
+        # Rows that are tokenised already need none, unless it is named.
+        return needed and (self.template != "auto" or format_of(self) != "tokens")
 
     def rules(self, format_name):
         return Rules(
@@ -139,9 +139,11 @@ def _chunks(job, skipped):
 _encoder = None  # of a worker process, inherited by fork
 
 
-def _end_with_parent():
+def _end_with_parent(parent):
     """Workers would wait for ever for one that was killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before
+        os._exit(1)
 
 
 def _encode(rows):
@@ -158,7 +160,7 @@ def _results(encoder, chunks, workers):
     _encoder = encoder
     gc.freeze()  # what is there already is not looked at again, nor copied, in every worker
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),)) as pool:
         waiting = deque()
         for chunk in chunks:
             waiting.append((chunk, pool.submit(_encode, [row for _, _, row in chunk])))

@@ -222,9 +222,9 @@ def new_file(path):
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException as error:
         os.unlink(temporary)
         if found := _ERRNO.search(str(error)):
@@ -232,7 +232,7 @@ def new_file(path):
         raise
 
 
-def _sync(path):
+def sync(path):
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
