@@ -75,8 +75,8 @@ std::vector<int64_t> Loader::packs_of(int64_t step) {
   }
   const std::lock_guard hold(order_mutex_);
   if (order_epoch_ != epoch) {
-    order_ = order_of_epoch({config_.packs_per_step, config_.seed, set_.plan_hash()},
-                            set_.costs(), epoch);
+    order_ = order_of_epoch({config_.packs_per_step, config_.seed, set_.plan_hash()}, set_.costs(),
+                            epoch);
     order_epoch_ = epoch;
   }
   std::copy_n(order_.begin() + first, config_.packs_per_step, packs.begin());

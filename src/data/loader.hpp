@@ -77,7 +77,8 @@ class Loader {
     PackedBatch batch;
     std::exception_ptr failed;
   };
-  PackedBatch read(int64_t number);  // micro-batch m of step s has the number s * micro_batches() + m
+  PackedBatch read(
+      int64_t number);  // micro-batch m of step s has the number s * micro_batches() + m
   void read_ahead();
 
   const PackedSet& set_;

@@ -15,7 +15,7 @@ struct SourceAccount {
   int64_t examples = 0;      // of the part that was asked for
   int64_t over_long = 0;     // dropped: more tokens than a pack
   int64_t fully_masked = 0;  // dropped: no trained token
-  int64_t cut = 0;  // of those that could be used: longer than a pack, head kept
+  int64_t cut = 0;           // of those that could be used: longer than a pack, head kept
   // Found by cleaning; left out where that was asked for (clean.hpp).
   int64_t exact_duplicates = 0;
   int64_t near_duplicates = 0;

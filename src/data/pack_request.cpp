@@ -22,7 +22,9 @@ json identity_of_keep(const PackSource& source) {
   const Keep& keep = *source.keep;
   json files = json::array();
   for (const std::string& path : score_files(source)) files.push_back(base::hash_file(path));
-  const auto bound = [](const std::optional<double>& value) { return value ? json(*value) : json(); };
+  const auto bound = [](const std::optional<double>& value) {
+    return value ? json(*value) : json();
+  };
   return {keep.score, bound(keep.above), bound(keep.below), keep.top, files};
 }
 

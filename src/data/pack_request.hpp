@@ -28,7 +28,7 @@ struct PackSource {
   size_t part = 0;        // of PackRequest::mix, where there is one; passes are not used then
   // A seeded choice of this many examples is held out; 0: there is no split.
   int64_t heldout_split = 0;
-  bool take_heldout = false;  // take the held-out part of the split, else the rest
+  bool take_heldout = false;   // take the held-out part of the split, else the rest
   std::optional<Keep> keep{};  // by scores, of what can be used and cleaning leaves
   int64_t max_examples = 0;    // a seeded choice of at most this many usable ones; 0: all
 };

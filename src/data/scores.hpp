@@ -16,7 +16,7 @@ inline constexpr int64_t kScoresVersion = 1;
 
 // Which examples of a source are trained on.
 struct Keep {
-  std::string score;          // name of the column
+  std::string score;              // name of the column
   std::string file{};             // "": scores_beside() each tokenised file
   std::optional<double> above{};  // scores beyond these bounds alone
   std::optional<double> below{};
@@ -29,8 +29,8 @@ std::string scores_beside(const std::string& tokenised);
 // The files that hold the scores of a source, in the order of its tokenised files.
 std::vector<std::string> score_files(const PackSource& source);
 
-// Of `examples`, all of one source, those that its `keep` lets through, in their order. UserError: a
-// file of another format, without this score, or without a number for one of the examples; none
+// Of `examples`, all of one source, those that its `keep` lets through, in their order. UserError:
+// a file of another format, without this score, or without a number for one of the examples; none
 // left.
 std::vector<int64_t> keep_by_score(const PackSource& source, const PackInputs& inputs,
                                    const std::vector<int64_t>& examples);

@@ -65,9 +65,8 @@ size_t nearest(const Packs& packs, std::span<const double> costs, double wanted)
 void replace(Group& group, size_t at, int64_t pack, std::span<const double> costs) {
   group.cost += cost_of(pack, costs) - cost_of(group.packs[at], costs);
   group.packs.erase(group.packs.begin() + static_cast<ptrdiff_t>(at));
-  const auto place =
-      std::ranges::upper_bound(group.packs, cost_of(pack, costs), std::greater{},
-                               [&](int64_t other) { return cost_of(other, costs); });
+  const auto place = std::ranges::upper_bound(group.packs, cost_of(pack, costs), std::greater{},
+                                              [&](int64_t other) { return cost_of(other, costs); });
   group.packs.insert(place, pack);
 }
 

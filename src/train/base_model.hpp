@@ -9,9 +9,10 @@
 namespace rondo::train {
 
 // Collective over all ranks of `control`. Shape of `model.from`, with `model.vocab` embedding rows
-// where that is given, else as many as the tokenizer made for the run needs, or of `model.shape`. UserError when there is no such model, its weights do
-// not fit its config.json (names and shapes; no weight is read), it has more rows than asked for,
-// or a round's seq_len is beyond the positions it knows.
+// where that is given, else as many as the tokenizer made for the run needs, or of `model.shape`.
+// UserError when there is no such model, its weights do not fit its config.json (names and shapes;
+// no weight is read), it has more rows than asked for, or a round's seq_len is beyond the positions
+// it knows.
 model::Shape base_shape(const Config& config, comm::Control& control);
 
 // Whether models that this run reads may have fewer embedding rows than it trains.

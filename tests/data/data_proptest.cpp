@@ -54,8 +54,8 @@ RC_GTEST_PROP(DataLaws, NoDocumentIsLostDuplicatedOrCrossesAPack, ()) {
   const auto most = *inRange<int64_t>(0, 8);
   const auto lengths = *rc::gen::container<std::vector<int32_t>>(
       inRange<int32_t>(1, static_cast<int32_t>(capacity) + 1));
-  const PackPlan plan = plan_packs(
-      lengths, {.capacity = capacity, .max_documents = most}, *rc::gen::arbitrary<uint64_t>());
+  const PackPlan plan = plan_packs(lengths, {.capacity = capacity, .max_documents = most},
+                                   *rc::gen::arbitrary<uint64_t>());
   for (int64_t p = 0; p < plan.packs(); ++p) {
     int64_t tokens = 0;
     const auto begin = plan.pack_offsets[static_cast<size_t>(p)];
@@ -117,9 +117,8 @@ RC_GTEST_PROP(DataLaws, LoaderOrderIsThePlansAtAnyRankCount, ()) {
   const auto size = *inRange(1, 5);
   const auto micro_packs = *inRange<int64_t>(1, 4);
   const int64_t packs_per_step = size * micro_packs * *inRange<int64_t>(1, 4);
-  const LoaderConfig whole{.packs_per_step = packs_per_step,
-                           .micro_packs = packs_per_step,
-                           .seed = made.request.seed};
+  const LoaderConfig whole{
+      .packs_per_step = packs_per_step, .micro_packs = packs_per_step, .seed = made.request.seed};
   Loader alone(set, whole);
   const auto step = *inRange<int64_t>(0, 3 * alone.steps_per_epoch());
   std::vector<uint64_t> gathered;

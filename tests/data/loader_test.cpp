@@ -178,10 +178,9 @@ TEST_F(LoaderTest, NeverReadsMorePacksAheadThanAllowed) {
     EXPECT_LE(loader.most_read_ahead(), read_ahead);
     EXPECT_EQ(loader.most_read_ahead(), read_ahead / 2 * 2);
   }
-  EXPECT_THAT(user_error([&] {
-                Loader(set, {.packs_per_step = 12, .micro_packs = 4, .read_ahead = 3});
-              }),
-              HasSubstr("batch.read_ahead = 3 packs are less than a micro-batch"));
+  EXPECT_THAT(
+      user_error([&] { Loader(set, {.packs_per_step = 12, .micro_packs = 4, .read_ahead = 3}); }),
+      HasSubstr("batch.read_ahead = 3 packs are less than a micro-batch"));
 }
 
 TEST_F(LoaderTest, KnowsTheWeightOfAStepBeforeItIsRead) {

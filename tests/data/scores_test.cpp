@@ -111,7 +111,8 @@ TEST_F(ScoresTest, WhatIsMissingIsNamed) {
   };
   EXPECT_THAT(said({.score = "ifd"}), HasSubstr("in.scores.h5"));
   write_scores("in.scores.h5", "ifd", 79);
-  EXPECT_THAT(said({.score = "ifd"}), AllOf(HasSubstr("example 79"), HasSubstr("no score \"ifd\"")));
+  EXPECT_THAT(said({.score = "ifd"}),
+              AllOf(HasSubstr("example 79"), HasSubstr("no score \"ifd\"")));
   EXPECT_THAT(said({.score = "loss"}), HasSubstr("has no score \"loss\" (dataset /scores/loss)"));
   write_scores("in.scores.h5", "ifd", 80);
   EXPECT_THAT(said({.score = "ifd", .below = -1.0}), HasSubstr("lets none of its 80 examples"));

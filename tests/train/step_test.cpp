@@ -19,7 +19,9 @@ TEST_P(StepOnRanks, ABatchOfZeroWeightChangesNothing) { on_ranks(GetParam(), che
 TEST_P(StepOnRanks, InitialWeightsAreTheSame) { on_ranks(GetParam(), check_initial_weights); }
 TEST_P(StepOnRanks, PackingDoesNotMatter) { on_ranks(GetParam(), check_packing_does_not_matter); }
 TEST_P(StepOnRanks, EveryRankHoldsTheSameWeights) { on_ranks(GetParam(), check_replicas_agree); }
-TEST_P(StepOnRanks, WhatOneRankCannotReadIsThrownByAll) { on_ranks(GetParam(), check_failing_read); }
+TEST_P(StepOnRanks, WhatOneRankCannotReadIsThrownByAll) {
+  on_ranks(GetParam(), check_failing_read);
+}
 TEST_P(StepOnRanks, WhatIsNotFiniteIsNotApplied) { on_ranks(GetParam(), check_not_finite); }
 TEST_P(StepOnRanks, AResumedRunIsTheUninterruptedOne) {
   const test::TempFolder folder;
