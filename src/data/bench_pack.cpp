@@ -32,16 +32,7 @@ nlohmann::json bench_pack(int64_t documents, uint64_t seed) {
   const PackPlan plan = plan_packs(lengths, {.capacity = kCapacity}, seed);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
 
-  std::vector<double> costs;
-  for (int64_t p = 0; p < plan.packs(); ++p) {
-    double cost = 0;
-    for (int64_t i = plan.pack_offsets[static_cast<size_t>(p)];
-         i < plan.pack_offsets[static_cast<size_t>(p) + 1]; ++i) {
-      const auto document = static_cast<size_t>(plan.documents[static_cast<size_t>(i)]);
-      cost += attention_cost(lengths[document]);
-    }
-    costs.push_back(cost);
-  }
+  const std::vector<double> costs = attention_costs(plan, lengths);
   const auto order_begin = std::chrono::steady_clock::now();
   const StepOrder order{.packs_per_step = kPacksPerStep, .seed = seed, .plan_hash = "bench"};
   const std::vector<int64_t> places = order_of_epoch(order, costs, 0);

@@ -74,12 +74,13 @@ std::vector<int64_t> Loader::packs_of(int64_t step) {
     return packs;
   }
   const std::lock_guard hold(order_mutex_);
-  if (order_epoch_ != epoch) {
-    order_ = order_of_epoch({config_.packs_per_step, config_.seed, set_.plan_hash()}, set_.costs(),
-                            epoch);
-    order_epoch_ = epoch;
+  EpochOrder& order = orders_[static_cast<size_t>(epoch % 2)];
+  if (order.epoch != epoch) {
+    order.packs = order_of_epoch({config_.packs_per_step, config_.seed, set_.plan_hash()},
+                                 set_.costs(), epoch);
+    order.epoch = epoch;
   }
-  std::copy_n(order_.begin() + first, config_.packs_per_step, packs.begin());
+  std::copy_n(order.packs.begin() + first, config_.packs_per_step, packs.begin());
   return packs;
 }
 

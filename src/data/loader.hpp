@@ -10,6 +10,7 @@
 // A thread reads ahead of the training, a bounded number of packs.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -85,9 +86,13 @@ class Loader {
   const LoaderConfig config_;
   double waited_s_ = 0;
 
-  std::mutex order_mutex_;  // guards the next two
-  int64_t order_epoch_ = -1;
-  std::vector<int64_t> order_;  // of that epoch, step by step; kEmptyPack beyond its end
+  struct EpochOrder {
+    int64_t epoch = -1;
+    std::vector<int64_t> packs{};  // step by step; kEmptyPack beyond the epoch's end
+  };
+  std::mutex order_mutex_;  // guards the next one
+  // Of an even epoch and of an odd one: the training may be in one while the next is read.
+  std::array<EpochOrder, 2> orders_;
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

@@ -106,16 +106,7 @@ std::string hash_plan(const PackRequest& request, const std::vector<json>& input
 json describe_order(const PackRequest& request, const Documents& documents, const PackPlan& plan,
                     const std::string& plan_hash) {
   if (request.packs_per_step == 0) return {};
-  std::vector<double> costs;
-  for (int64_t p = 0; p < plan.packs(); ++p) {
-    double cost = 0;
-    for (int64_t i = plan.pack_offsets[static_cast<size_t>(p)];
-         i < plan.pack_offsets[static_cast<size_t>(p) + 1]; ++i) {
-      const auto document = static_cast<size_t>(plan.documents[static_cast<size_t>(i)]);
-      cost += attention_cost(documents.length[document]);
-    }
-    costs.push_back(cost);
-  }
+  const std::vector<double> costs = attention_costs(plan, documents.length);
   const StepOrder order{request.packs_per_step, request.seed, plan_hash};
   const std::vector<int64_t> before = seeded_order(order, plan.packs(), 0);
   const std::vector<int64_t> places = order_of_epoch(order, costs, 0);

@@ -113,6 +113,20 @@ void arrange(std::span<int64_t> packs, std::span<const double> costs) {
 
 }  // namespace
 
+std::vector<double> attention_costs(const PackPlan& plan, std::span<const int32_t> lengths) {
+  std::vector<double> costs;
+  for (int64_t p = 0; p < plan.packs(); ++p) {
+    double cost = 0;
+    for (int64_t i = plan.pack_offsets[static_cast<size_t>(p)];
+         i < plan.pack_offsets[static_cast<size_t>(p) + 1]; ++i) {
+      const auto document = static_cast<size_t>(plan.documents[static_cast<size_t>(i)]);
+      cost += attention_cost(lengths[document]);
+    }
+    costs.push_back(cost);
+  }
+  return costs;
+}
+
 std::vector<int64_t> seeded_order(const StepOrder& order, int64_t packs, int64_t epoch) {
   const int64_t steps = base::ceil_div(packs, order.packs_per_step);
   std::vector<int64_t> places =

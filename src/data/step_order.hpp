@@ -13,12 +13,17 @@
 #include <string>
 #include <vector>
 
+#include "data/pack_plan.hpp"
+
 namespace rondo::data {
 
 // What attention costs a document of so many tokens, in units that only comparisons need.
 inline double attention_cost(int64_t length) {
   return static_cast<double>(length) * static_cast<double>(length);
 }
+
+// By pack. `lengths`: of the documents that the plan numbers.
+std::vector<double> attention_costs(const PackPlan& plan, std::span<const int32_t> lengths);
 
 struct StepOrder {
   int64_t packs_per_step = 1;

@@ -178,10 +178,7 @@ class Run {
     budget = -least.item<int64_t>();
     for (auto& round : config_.rounds) {
       BatchSection& batch = round.batch.value;
-      if (!batch.micro_packs.automatic()) {
-        check_read_ahead(batch);
-        continue;
-      }
+      if (!batch.micro_packs.automatic()) continue;
       const int64_t per_rank = batch.packs / control_.size();
       const auto before = state_.micro_packs.find(round.name);
       const bool usable = before != state_.micro_packs.end() && per_rank % before->second == 0;
@@ -189,14 +186,14 @@ class Run {
           usable ? before->second
                  : choose_micro_packs(model_->shape(), batch.seq_len, per_rank, budget);
       state_.micro_packs[round.name] = batch.micro_packs.value;
-      check_read_ahead(batch);
     }
-  }
-
-  void check_read_ahead(const BatchSection& batch) {
-    if (batch.read_ahead.automatic()) return;
-    control_.agree(
-        [&] { data::check_read_ahead(batch.read_ahead.value, batch.micro_packs.value); });
+    control_.agree([&] {
+      for (const auto& round : config_.rounds) {
+        const BatchSection& batch = round.batch.value;
+        if (batch.read_ahead.automatic()) continue;
+        data::check_read_ahead(batch.read_ahead.value, batch.micro_packs.value);
+      }
+    });
   }
 
   int64_t most_rows() const {

@@ -12,9 +12,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from rondo_tools.durable import sync
 from rondo_tools.errors import UserError
 from rondo_tools.hashing import text_hash
-from rondo_tools.tokenized_file import sync
 from rondo_tools.tokenizer_folder import (
     FILES,
     TEMPLATE_FILE,

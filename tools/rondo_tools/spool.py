@@ -12,6 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
+from rondo_tools.durable import sync
 from rondo_tools.errors import UserError
 
 _STATE = "state.json"
@@ -35,7 +36,7 @@ class Spool:
         self.state = saved["state"] if saved else None
         if not saved:  # before anything else is written: it must never be taken for other work's
             (self._folder / _STATE).unlink(missing_ok=True)
-            _sync(self._folder)
+            sync(self._folder)
         self._sizes = {name: saved["sizes"][name] if saved else 0 for name in columns}
         self._files = {}
         for name, size in self._sizes.items():
@@ -127,11 +128,3 @@ def _locked(path):
         os.close(lock)
         time.sleep(0.1)
     return None
-
-
-def _sync(folder):
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

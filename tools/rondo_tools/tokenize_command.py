@@ -93,11 +93,7 @@ def describe(counts):
         f"{counts['examples']} examples, {counts['tokens']} tokens, "
         f"{counts['trainable_tokens']} trainable, {rejected} rejected"
         + (f" ({reasons})" if reasons else "")
-        + (
-            f"; {counts['split']} rows were cut into one example per answer"
-            if counts.get("split")
-            else ""
-        )
+        + _split(counts.get("split"))
         + _left_out(counts.get("left_out"))
     )
 

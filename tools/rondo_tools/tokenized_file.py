@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import xxhash
 
+from rondo_tools.durable import sync
 from rondo_tools.errors import UserError
 from rondo_tools.spool import Spool
 
@@ -230,11 +231,3 @@ def new_file(path):
         if found := _ERRNO.search(str(error)):
             raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
         raise
-
-
-def sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
