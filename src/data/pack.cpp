@@ -157,14 +157,9 @@ std::vector<double> weights_by_source(PackedShard& shard, const std::vector<floa
                                       size_t sources) {
   std::vector<double> sums(sources, 0.0);
   for (int64_t p = 0; p < shard.packs; ++p) {
-    const std::span<uint8_t> codes = shard.codes_of(p);
-    for (auto d = static_cast<size_t>(shard.pack_offsets[static_cast<size_t>(p)]);
-         d < static_cast<size_t>(shard.pack_offsets[static_cast<size_t>(p) + 1]); ++d) {
-      for (auto t = static_cast<size_t>(shard.document_offsets[2 * d]);
-           t < static_cast<size_t>(shard.document_offsets[2 * d + 1]); ++t) {
-        sums[shard.source[d]] += static_cast<double>(table[codes[t]]);
-      }
-    }
+    shard.each_code(p, [&](size_t document, uint8_t code) {
+      sums[shard.source[document]] += static_cast<double>(table[code]);
+    });
   }
   return sums;
 }

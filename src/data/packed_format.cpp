@@ -44,19 +44,6 @@ std::span<uint8_t> PackedShard::codes_of(int64_t pack) {
                                   static_cast<size_t>(seq_len));
 }
 
-double PackedShard::weight_of(int64_t pack, const std::vector<float>& table) {
-  const std::span<const uint8_t> own = codes_of(pack);
-  double sum = 0;
-  for (auto d = static_cast<size_t>(pack_offsets[static_cast<size_t>(pack)]);
-       d < static_cast<size_t>(pack_offsets[static_cast<size_t>(pack) + 1]); ++d) {
-    // The last token of a document predicts nothing.
-    for (auto t = document_offsets[2 * d]; t + 1 < document_offsets[2 * d + 1]; ++t) {
-      sum += static_cast<double>(table[own[static_cast<size_t>(t)]]);
-    }
-  }
-  return sum;
-}
-
 void write_shard(const std::string& path, PackedShard& shard, const ShardLabels& labels) {
   RONDO_CHECK(static_cast<int64_t>(shard.pack_offsets.size()) == shard.packs + 1);
   const auto documents = static_cast<int64_t>(shard.source.size());
@@ -68,7 +55,10 @@ void write_shard(const std::string& path, PackedShard& shard, const ShardLabels&
     crc.push_back(
         crc_of_pack(shard.tokens_of(p), shard.codes_of(p),
                     std::span(shard.document_offsets).subspan(2 * begin, 2 * (end - begin))));
-    weight.push_back(shard.weight_of(p, labels.weight_table));
+    double sum = 0;  // a document's last token predicts nothing: its code is 0
+    shard.each_code(
+        p, [&](size_t, uint8_t code) { sum += static_cast<double>(labels.weight_table[code]); });
+    weight.push_back(sum);
   }
   Hdf5File hdf5 = Hdf5File::create(path);
   hdf5.set_attribute("format", kPackedFormat);

@@ -36,8 +36,18 @@ struct PackedShard {
   std::vector<uint64_t> example_id;       // [documents]
   std::vector<uint16_t> source;           // [documents]
 
-  // Sum of the weights of a pack's labels, in their order.
-  double weight_of(int64_t pack, const std::vector<float>& table);
+  // Calls visit(document of this shard, weight code) for every token of a pack, in their order.
+  template <class Visit>
+  void each_code(int64_t pack, const Visit& visit) {
+    const std::span<const uint8_t> own = codes_of(pack);
+    for (auto d = static_cast<size_t>(pack_offsets[static_cast<size_t>(pack)]);
+         d < static_cast<size_t>(pack_offsets[static_cast<size_t>(pack) + 1]); ++d) {
+      for (auto t = static_cast<size_t>(document_offsets[2 * d]);
+           t < static_cast<size_t>(document_offsets[2 * d + 1]); ++t) {
+        visit(d, own[t]);
+      }
+    }
+  }
   std::span<int32_t> tokens_of(int64_t pack);
   std::span<uint8_t> codes_of(int64_t pack);
 };

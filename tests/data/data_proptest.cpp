@@ -41,6 +41,11 @@ Case some_case(const test::TempFolder& folder) {
   return made;
 }
 
+PackedSet pack_it(const Case& made) {
+  pack_on(1, made.request);
+  return PackedSet::open(made.request.out_folder, 100);
+}
+
 std::map<std::string, std::string> contents(const std::string& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
@@ -78,8 +83,7 @@ RC_GTEST_PROP(DataLaws, NoDocumentIsLostDuplicatedOrCrossesAPack, ()) {
 RC_GTEST_PROP(DataLaws, EveryTrainableTokenIsSeenOncePerEpochAtAnyRankCount, ()) {
   const test::TempFolder folder;
   const Case made = some_case(folder);
-  pack_on(1, made.request);
-  const PackedSet set = PackedSet::open(made.request.out_folder, 100);
+  const PackedSet set = pack_it(made);
   std::map<uint64_t, int64_t> expected;  // trained tokens by example
   for (const auto& example : made.content.examples) {
     expected[example.id] = std::count(example.codes.begin() + 1, example.codes.end(), 1);
@@ -112,8 +116,7 @@ RC_GTEST_PROP(DataLaws, EveryTrainableTokenIsSeenOncePerEpochAtAnyRankCount, ())
 RC_GTEST_PROP(DataLaws, LoaderOrderIsThePlansAtAnyRankCount, ()) {
   const test::TempFolder folder;
   const Case made = some_case(folder);
-  pack_on(1, made.request);
-  const PackedSet set = PackedSet::open(made.request.out_folder, 100);
+  const PackedSet set = pack_it(made);
   const auto size = *inRange(1, 5);
   const auto micro_packs = *inRange<int64_t>(1, 4);
   const int64_t packs_per_step = size * micro_packs * *inRange<int64_t>(1, 4);
