@@ -58,7 +58,8 @@ class Work {
 class Group {
  public:
   virtual ~Group() = default;
-  Group() = default;
+  // `name` for messages and reports, such as "world" or "shard".
+  explicit Group(std::string name) : name_(std::move(name)) {}
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
@@ -66,6 +67,11 @@ class Group {
   virtual int size() const = 0;
   // "self", "local", "mpi" or "nccl".
   virtual std::string_view backend() const = 0;
+  const std::string& name() const { return name_; }
+
+  // Collective over this group: the ranks that give the same `color` (at least 0) become a group of
+  // their own, ranked by `key`, then by their rank here. A group of one is always a `self` group.
+  [[nodiscard]] virtual std::unique_ptr<Group> split(std::string name, int color, int key) = 0;
 
   // Each is collective over this group.
   // In place: every rank ends with the sum (maximum) over ranks. float32, float64, int64, int32.
@@ -96,11 +102,12 @@ class Group {
   virtual Pending start_all_to_all(at::Tensor out, at::Tensor in) = 0;
 
  private:
+  std::string name_;
   Work counted(Pending pending, const at::Tensor& larger, Purpose purpose);
   std::array<Traffic, kPurposes> traffic_{};
 };
 
 // A group of this rank alone.
-std::unique_ptr<Group> make_self_group();
+std::unique_ptr<Group> make_self_group(std::string name = "self");
 
 }  // namespace rondo::comm

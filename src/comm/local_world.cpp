@@ -5,10 +5,13 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "base/error.hpp"
 #include "comm/finished.hpp"
@@ -20,7 +23,8 @@ namespace {
 // What the ranks of one group share.
 class Meeting {
  public:
-  explicit Meeting(int size) : tensors_(static_cast<size_t>(size)), size_(size) {}
+  explicit Meeting(int size)
+      : tensors_(static_cast<size_t>(size)), offers_(static_cast<size_t>(size)), size_(size) {}
 
   int size() const { return size_; }
 
@@ -42,11 +46,22 @@ class Meeting {
   void give_up() {
     const std::scoped_lock lock(mutex_);
     broken_ = true;
+    for (const auto& part : parts_) part->give_up();
     changed_.notify_all();
+  }
+
+  // A meeting of `size` of these ranks, released with this one.
+  std::shared_ptr<Meeting> make_part(int size) {
+    auto part = std::make_shared<Meeting>(size);
+    const std::scoped_lock lock(mutex_);
+    if (broken_) part->give_up();
+    parts_.push_back(part);
+    return part;
   }
 
   // Written between meetings by its own rank, read by the others after the next one.
   at::Tensor& tensor_of(int rank) { return tensors_[static_cast<size_t>(rank)]; }
+  std::shared_ptr<Meeting>& offer_of(int rank) { return offers_[static_cast<size_t>(rank)]; }
 
  private:
   void throw_if_broken() const {
@@ -56,6 +71,8 @@ class Meeting {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<at::Tensor> tensors_;
+  std::vector<std::shared_ptr<Meeting>> offers_;  // what a rank made for others, while they split
+  std::vector<std::shared_ptr<Meeting>> parts_;
   int size_;
   int arrived_ = 0;
   int64_t turn_ = 0;
@@ -64,17 +81,39 @@ class Meeting {
 
 class LocalGroup : public Group {
  public:
-  LocalGroup(int rank, Meeting& meeting) : rank_(rank), meeting_(meeting) {}
+  LocalGroup(std::string name, int rank, std::shared_ptr<Meeting> meeting)
+      : Group(std::move(name)), rank_(rank), meeting_(std::move(meeting)) {}
   int rank() const override { return rank_; }
-  int size() const override { return meeting_.size(); }
+  int size() const override { return meeting_->size(); }
   std::string_view backend() const override { return "local"; }
+
+  std::unique_ptr<Group> split(std::string name, int color, int key) override {
+    publish(at::tensor({int64_t{color}, int64_t{key}}));
+    std::vector<std::pair<int64_t, int>> members;  // by key, then by rank
+    for (int r = 0; r < size(); ++r) {
+      const auto* theirs = meeting_->tensor_of(r).const_data_ptr<int64_t>();
+      if (theirs[0] == color) members.emplace_back(theirs[1], r);
+    }
+    std::ranges::sort(members);
+    const int first = members.front().second;
+    if (first == rank_) {
+      meeting_->offer_of(rank_) = meeting_->make_part(static_cast<int>(members.size()));
+    }
+    meeting_->arrive();
+    auto part = meeting_->offer_of(first);
+    meeting_->arrive();
+    if (members.size() == 1) return make_self_group(std::move(name));
+    const auto mine = std::ranges::find(members, rank_, &std::pair<int64_t, int>::second);
+    return std::make_unique<LocalGroup>(std::move(name), static_cast<int>(mine - members.begin()),
+                                        std::move(part));
+  }
 
  protected:
   Pending start_all_reduce(at::Tensor tensor, bool maximum) override {
     publish(tensor);
-    at::Tensor result = meeting_.tensor_of(0).clone();
+    at::Tensor result = meeting_->tensor_of(0).clone();
     for (int r = 1; r < size(); ++r) {
-      const at::Tensor& other = meeting_.tensor_of(r);
+      const at::Tensor& other = meeting_->tensor_of(r);
       check_same(other, tensor);
       if (maximum) {
         at::maximum_out(result, result, other.view_as(result));
@@ -82,7 +121,7 @@ class LocalGroup : public Group {
         result.add_(other.view_as(result));
       }
     }
-    meeting_.arrive();
+    meeting_->arrive();
     tensor.copy_(result.view_as(tensor));
     return finished();
   }
@@ -92,7 +131,7 @@ class LocalGroup : public Group {
     const int64_t n = out.numel();
     at::Tensor sum = slice_of(0, rank_, n).clone();
     for (int r = 1; r < size(); ++r) sum.add_(slice_of(r, rank_, n));
-    meeting_.arrive();
+    meeting_->arrive();
     out.view({-1}).copy_(sum);
     return finished();
   }
@@ -102,21 +141,21 @@ class LocalGroup : public Group {
     const int64_t n = in.numel();
     // Copies of all first: `in` may be a slice of `out` on another rank's side as well.
     for (int r = 0; r < size(); ++r) {
-      const at::Tensor& other = meeting_.tensor_of(r);
+      const at::Tensor& other = meeting_->tensor_of(r);
       check_same(other, in);
       const at::Tensor target = out.view({-1}).narrow(0, r * n, n);
       if (target.data_ptr() != other.data_ptr()) target.copy_(other.view({-1}));
     }
-    meeting_.arrive();
+    meeting_->arrive();
     return finished();
   }
 
   Pending start_broadcast(at::Tensor tensor, int root) override {
     publish(tensor);
-    const at::Tensor& source = meeting_.tensor_of(root);
+    const at::Tensor& source = meeting_->tensor_of(root);
     check_same(source, tensor);
     if (rank_ != root) tensor.copy_(source.view_as(tensor));
-    meeting_.arrive();
+    meeting_->arrive();
     return finished();
   }
 
@@ -127,18 +166,18 @@ class LocalGroup : public Group {
     for (int r = 0; r < size(); ++r) {
       result.view({-1}).narrow(0, r * n, n).copy_(slice_of(r, rank_, n));
     }
-    meeting_.arrive();
+    meeting_->arrive();
     out.view({-1}).copy_(result.view({-1}));
     return finished();
   }
 
  private:
   void publish(const at::Tensor& tensor) {
-    meeting_.tensor_of(rank_) = tensor;
-    meeting_.arrive();
+    meeting_->tensor_of(rank_) = tensor;
+    meeting_->arrive();
   }
   at::Tensor slice_of(int rank, int part, int64_t n) {
-    return meeting_.tensor_of(rank).view({-1}).narrow(0, part * n, n);
+    return meeting_->tensor_of(rank).view({-1}).narrow(0, part * n, n);
   }
   static void check_same(const at::Tensor& a, const at::Tensor& b) {
     RONDO_CHECK(a.numel() == b.numel() && a.scalar_type() == b.scalar_type(),
@@ -146,7 +185,7 @@ class LocalGroup : public Group {
   }
 
   int rank_;
-  Meeting& meeting_;
+  std::shared_ptr<Meeting> meeting_;
 };
 
 void run_threads(int size, const std::vector<Meeting*>& meetings,
@@ -177,19 +216,19 @@ void run_threads(int size, const std::vector<Meeting*>& meetings,
 }  // namespace
 
 void LocalWorld::run(int size, const std::function<void(Group&)>& body) {
-  Meeting meeting(size);
-  run_threads(size, {&meeting}, [&](int rank) {
-    LocalGroup group(rank, meeting);
+  const auto meeting = std::make_shared<Meeting>(size);
+  run_threads(size, {meeting.get()}, [&](int rank) {
+    LocalGroup group("world", rank, meeting);
     body(group);
   });
 }
 
 void LocalWorld::run(int size, const std::function<void(Group&, Control&)>& body) {
-  Meeting tensors(size);
-  Meeting words(size);
-  run_threads(size, {&tensors, &words}, [&](int rank) {
-    LocalGroup group(rank, tensors);
-    Control control(std::make_unique<LocalGroup>(rank, words));
+  const auto tensors = std::make_shared<Meeting>(size);
+  const auto words = std::make_shared<Meeting>(size);
+  run_threads(size, {tensors.get(), words.get()}, [&](int rank) {
+    LocalGroup group("world", rank, tensors);
+    Control control(std::make_unique<LocalGroup>("control", rank, words));
     body(group, control);
   });
 }

@@ -69,8 +69,9 @@ class MpiPending : public Work::Pending {
 
 class MpiGroup : public Group {
  public:
-  explicit MpiGroup(MPI_Comm parent) {
-    TRY_MPI(MPI_Comm_dup(parent, &communicator_));
+  // Owns the communicator.
+  MpiGroup(std::string name, MPI_Comm communicator)
+      : Group(std::move(name)), communicator_(communicator) {
     TRY_MPI(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN));
     TRY_MPI(MPI_Comm_rank(communicator_, &rank_));
     TRY_MPI(MPI_Comm_size(communicator_, &size_));
@@ -88,6 +89,14 @@ class MpiGroup : public Group {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view backend() const override { return "mpi"; }
+
+  std::unique_ptr<Group> split(std::string name, int color, int key) override {
+    MPI_Comm part = MPI_COMM_NULL;
+    TRY_MPI(MPI_Comm_split(communicator_, color, key, &part));
+    auto group = std::make_unique<MpiGroup>(std::move(name), part);
+    if (group->size() == 1) return make_self_group(group->name());
+    return group;
+  }
 
   void poll() override {
     for (MpiPending* pending : under_way_) pending->test();
@@ -168,8 +177,10 @@ class MpiGroup : public Group {
 
 }  // namespace
 
-std::unique_ptr<Group> make_mpi_group(MPI_Comm parent) {
-  return std::make_unique<MpiGroup>(parent);
+std::unique_ptr<Group> make_mpi_group(std::string name, MPI_Comm parent) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  TRY_MPI(MPI_Comm_dup(parent, &copy));
+  return std::make_unique<MpiGroup>(std::move(name), copy);
 }
 
 }  // namespace rondo::comm

@@ -5,6 +5,7 @@
 #include <mpi.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/group.hpp"
@@ -12,6 +13,6 @@
 namespace rondo::comm {
 
 // Collective over `parent`: duplicates it, so that no message meets another group's.
-std::unique_ptr<Group> make_mpi_group(MPI_Comm parent);
+std::unique_ptr<Group> make_mpi_group(std::string name, MPI_Comm parent);
 
 }  // namespace rondo::comm

@@ -99,6 +99,10 @@ class Communicator {
   Communicator(int size, const ncclUniqueId& id, int rank) {
     TRY_NCCL(ncclCommInitRank(&handle_, size, id, rank));
   }
+  // Collective over `parent`.
+  Communicator(const Communicator& parent, int color, int key) {
+    TRY_NCCL(ncclCommSplit(parent.handle_, color, key, &handle_, nullptr));
+  }
   ~Communicator() {
     if (failed_) {
       ncclCommAbort(handle_);
@@ -110,6 +114,16 @@ class Communicator {
   Communicator& operator=(const Communicator&) = delete;
 
   ncclComm_t get() const { return handle_; }
+  int rank() const {
+    int rank = 0;
+    TRY_NCCL(ncclCommUserRank(handle_, &rank));
+    return rank;
+  }
+  int size() const {
+    int size = 0;
+    TRY_NCCL(ncclCommCount(handle_, &size));
+    return size;
+  }
 
   // SystemError when NCCL has met an error in the background (a lost peer, a network failure).
   void check() {
@@ -154,16 +168,24 @@ class NcclPending : public Work::Pending {
 
 class NcclGroup : public Group {
  public:
-  NcclGroup(int rank, int size, std::shared_ptr<NcclDevice> device,
+  NcclGroup(std::string name, std::shared_ptr<NcclDevice> device,
             std::shared_ptr<Communicator> communicator)
-      : rank_(rank),
-        size_(size),
+      : Group(std::move(name)),
+        rank_(communicator->rank()),
+        size_(communicator->size()),
         device_(std::move(device)),
         communicator_(std::move(communicator)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view backend() const override { return "nccl"; }
+
+  std::unique_ptr<Group> split(std::string name, int color, int key) override {
+    const c10::cuda::CUDAGuard guard(device_->index());
+    auto part = std::make_shared<Communicator>(*communicator_, color, key);
+    if (part->size() == 1) return make_self_group(std::move(name));
+    return std::make_unique<NcclGroup>(std::move(name), device_, std::move(part));
+  }
 
   void poll() override { communicator_->check(); }
 
@@ -279,8 +301,7 @@ std::unique_ptr<Group> make_nccl_group(Control& control, std::shared_ptr<NcclDev
   std::shared_ptr<Communicator> communicator;
   control.agree(
       [&] { communicator = std::make_shared<Communicator>(control.size(), id, control.rank()); });
-  return std::make_unique<NcclGroup>(control.rank(), control.size(), std::move(device),
-                                     std::move(communicator));
+  return std::make_unique<NcclGroup>("world", std::move(device), std::move(communicator));
 }
 
 }  // namespace rondo::comm

@@ -56,7 +56,9 @@ bool Runtime::all_arrive(double timeout_s) {
   return done != 0;
 }
 
-std::unique_ptr<Group> Runtime::make_group() { return make_mpi_group(MPI_COMM_WORLD); }
+std::unique_ptr<Group> Runtime::make_group(std::string name) {
+  return make_mpi_group(std::move(name), MPI_COMM_WORLD);
+}
 
 void Runtime::leave(int code, bool in_order) {
   std::fflush(nullptr);

@@ -25,8 +25,8 @@ class Runtime {
   std::string host() const;
 
   // Collective over all ranks. A group of all ranks on a communicator of its own.
-  std::unique_ptr<Group> make_group();
-  Control make_control() { return Control(make_group()); }
+  std::unique_ptr<Group> make_group(std::string name = "world");
+  Control make_control() { return Control(make_group("control")); }
 
   // True when every rank calls this within `timeout_s`: after an error it tells a failure that all
   // ranks met alike (they can end in order) from one that the others know nothing of.

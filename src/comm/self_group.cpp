@@ -10,9 +10,13 @@ namespace {
 
 class SelfGroup : public Group {
  public:
+  using Group::Group;
   int rank() const override { return 0; }
   int size() const override { return 1; }
   std::string_view backend() const override { return "self"; }
+  std::unique_ptr<Group> split(std::string name, int /*color*/, int /*key*/) override {
+    return make_self_group(std::move(name));
+  }
 
  protected:
   Pending start_all_reduce(at::Tensor /*tensor*/, bool /*maximum*/) override { return finished(); }
@@ -30,6 +34,8 @@ class SelfGroup : public Group {
 
 }  // namespace
 
-std::unique_ptr<Group> make_self_group() { return std::make_unique<SelfGroup>(); }
+std::unique_ptr<Group> make_self_group(std::string name) {
+  return std::make_unique<SelfGroup>(std::move(name));
+}
 
 }  // namespace rondo::comm

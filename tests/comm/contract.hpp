@@ -85,6 +85,40 @@ inline void check_contract(comm::Group& group) {
   group.barrier();
 }
 
+// Rows and columns of a grid of two columns, and a group ranked backwards.
+inline void check_split(comm::Group& group) {
+  const int rank = group.rank();
+  const int size = group.size();
+  const auto row = group.split("row", rank / 2, rank);
+  const auto column = group.split("column", rank % 2, rank);
+  const auto backwards = group.split("backwards", 0, -rank);
+  EXPECT_EQ(row->name(), "row");
+  EXPECT_EQ(row->size(), std::min(2, size - rank / 2 * 2));
+  EXPECT_EQ(row->rank(), rank % 2);
+  EXPECT_EQ(column->size(), (size + 1 - rank % 2) / 2);
+  EXPECT_EQ(column->rank(), rank / 2);
+  EXPECT_EQ(backwards->rank(), size - 1 - rank);
+  // At once on all of them, and not mixed up.
+  at::Tensor in_row = at::full({3}, rank + 1, at::kFloat);
+  at::Tensor in_column = at::full({3}, 100 * (rank + 1), at::kFloat);
+  auto first = row->all_sum(in_row, kPurpose);
+  auto second = column->all_sum(in_column, kPurpose);
+  second.wait();
+  first.wait();
+  double row_sum = 0;
+  double column_sum = 0;
+  for (int r = 0; r < size; ++r) {
+    if (r / 2 == rank / 2) row_sum += r + 1;
+    if (r % 2 == rank % 2) column_sum += 100 * (r + 1);
+  }
+  EXPECT_EQ(in_row[0].item<double>(), row_sum);
+  EXPECT_EQ(in_column[0].item<double>(), column_sum);
+  // A part of a part.
+  const auto alone = row->split("alone", row->rank(), 0);
+  EXPECT_EQ(alone->size(), 1);
+  EXPECT_EQ(alone->backend(), "self");
+}
+
 inline void check_control(comm::Control& control) {
   const int last = control.size() - 1;
   const int rank = control.rank();

@@ -19,6 +19,20 @@ TEST(LocalWorld, KeepsTheContract) {
   }
 }
 
+TEST(LocalWorld, SplitsIntoGroupsOfTheirOwn) {
+  for (const int size : {1, 2, 3, 4, 7, 8}) LocalWorld::run(size, test::check_split);
+}
+
+TEST(LocalWorld, ARankThatThrowsReleasesThoseThatWaitInAPart) {
+  EXPECT_THROW(LocalWorld::run(4,
+                               [](Group& group) {
+                                 const auto part = group.split("part", group.rank() / 2, 0);
+                                 if (group.rank() == 1) throw base::UserError("gone");
+                                 part->barrier();
+                               }),
+               std::exception);
+}
+
 TEST(LocalWorld, ARankThatThrowsReleasesTheOthers) {
   EXPECT_THROW(LocalWorld::run(3,
                                [](Group& group) {

@@ -12,6 +12,11 @@ TEST(MpiGroup, KeepsTheContract) {
   test::check_control(control);
 }
 
+TEST(MpiGroup, SplitsIntoGroupsOfTheirOwn) {
+  const auto group = test::runtime().make_group();
+  test::check_split(*group);
+}
+
 TEST(MpiGroup, GroupsDoNotMeet) {
   const auto a = test::runtime().make_group();
   const auto b = test::runtime().make_group();
