@@ -9,6 +9,7 @@
 #include "comm/control.hpp"
 #include "train/base_model.hpp"
 #include "train/config.hpp"
+#include "train/layout.hpp"
 
 namespace rondo::app {
 

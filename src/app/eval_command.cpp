@@ -63,7 +63,7 @@ base::Exit run(const EvalOptions& options, Context& context) {
   context.console.line("evaluating {}", path);
   model::Model model(shape, *group, false);
   train::load_weights(path, model, train::Rows::kSame, control, context.console);
-  train::Stepper stepper(model, *group, control);
+  train::Stepper stepper(model, control);
   const train::Evaluator evaluator(heldout, train::average_of(config), 1, *group, control);
   train::ForgettingMatrix matrix;
   matrix.set(std::filesystem::path(path).filename().string(), evaluator.evaluate(stepper));

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/slice.hpp"
@@ -9,7 +10,9 @@
 
 namespace rondo::kernels {
 
-void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td) {
+void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td,
+           int64_t first_id) {
+  const int64_t v = table_vd.size(0);
   const int64_t d = table_vd.size(1);
   const int64_t rows = tokens_t.numel();
   RONDO_CHECK(out_td.numel() == rows * d);
@@ -18,12 +21,19 @@ void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& o
   float* out = output(out_td);
   at::parallel_for(0, rows, grain_of(d), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      std::memcpy(out + row * d, table + tokens[row] * d, static_cast<size_t>(d) * sizeof(float));
+      const int64_t id = tokens[row] - first_id;
+      if (id >= 0 && id < v) {
+        std::memcpy(out + row * d, table + id * d, static_cast<size_t>(d) * sizeof(float));
+      } else {
+        std::fill_n(out + row * d, d, 0.0F);
+      }
     }
   });
 }
 
-void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd) {
+void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd,
+                    int64_t first_id) {
+  const int64_t v = dtable_vd.size(0);
   const int64_t d = dtable_vd.size(1);
   const int64_t rows = tokens_t.numel();
   RONDO_CHECK(dout_td.numel() == rows * d);
@@ -36,8 +46,10 @@ void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::T
     const int64_t first = begin * kColumns;
     const int64_t width = std::min(d, end * kColumns) - first;
     for (int64_t row = 0; row < rows; ++row) {
+      const int64_t id = tokens[row] - first_id;
+      if (id < 0 || id >= v) continue;
       const float* from = dout + row * d + first;
-      float* to = dtable + tokens[row] * d + first;
+      float* to = dtable + id * d + first;
       by_eights(width, [&](int64_t i, auto lanes) {
         (Float8::load(to + i, lanes) + Float8::load(from + i, lanes)).store(to + i, lanes);
       });

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "kernels/buffers.hpp"
@@ -13,9 +14,12 @@
 namespace rondo::kernels {
 namespace {
 
-struct RowLoss {
-  double loss = 0;
-  bool correct = false;
+// What a slice of the vocabulary says of a row.
+struct SliceRow {
+  float largest = -std::numeric_limits<float>::infinity();  // logit of the slice
+  double sum = 0;                                           // of e^(logit - largest)
+  double of_label = 0;  // the label's logit when the slice has it
+  bool beaten = false;  // an id before the label, or instead of it, has the largest logit
 };
 
 // Whether the label has the largest logit and no lower id has it too.
@@ -62,22 +66,73 @@ double sum_of_exponentials(float* row, int64_t v, float most, bool keep) {
   return total;
 }
 
-// The row's loss; with `gradient` the logits become gradient_scale * (softmax - one at the label).
-RowLoss loss_of_row(float* row, int64_t v, int64_t label, bool gradient, double gradient_scale) {
-  const float most = largest(row, v);
-  const double of_label = static_cast<double>(row[label]);
-  RowLoss result;
-  result.correct = is_first_largest(row, label, most);
-  const double sum = sum_of_exponentials(row, v, most, gradient);
-  result.loss = std::log(sum) + static_cast<double>(most) - of_label;
-  if (gradient) {
-    const Float8 factor = Float8::all(static_cast<float>(gradient_scale / sum));
-    by_eights(v, [&](int64_t i, auto lanes) {
-      (Float8::load(row + i, lanes) * factor).store(row + i, lanes);
-    });
-    row[label] -= static_cast<float>(gradient_scale);
+// `label`: counted from the slice's first id. With `gradient` the logits become their exponentials.
+SliceRow look_at_row(float* row, int64_t v, int64_t label, bool gradient) {
+  SliceRow result;
+  if (v == 0) return result;
+  result.largest = largest(row, v);
+  if (label >= 0 && label < v) {
+    result.of_label = static_cast<double>(row[label]);
+    result.beaten = !is_first_largest(row, label, result.largest);
+  } else {
+    result.beaten = label >= v;
   }
+  result.sum = sum_of_exponentials(row, v, result.largest, gradient);
   return result;
+}
+
+// A row over all slices.
+struct RowLoss {
+  double loss = 0;
+  bool correct = false;
+  double shrink = 0;  // times the slice's exponentials, over `sum`: the softmax
+  double sum = 0;
+};
+
+// `size` rows of one chunk, brought together over the slices.
+std::vector<RowLoss> over_slices(const std::vector<SliceRow>& slice, int64_t size,
+                                 const HeadOptions& options) {
+  const at::Tensor largest_n = at::empty({size}, at::kFloat);
+  float* most = output(largest_n);
+  for (int64_t i = 0; i < size; ++i) most[i] = slice[static_cast<size_t>(i)].largest;
+  if (options.all_max) options.all_max(largest_n);
+  // Sum of exponentials, logit of the label, slices in which the label is beaten.
+  const at::Tensor sums_3n = at::empty({3, size}, at::kDouble);
+  double* sums = sums_3n.mutable_data_ptr<double>();
+  std::vector<double> shrink(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i) {
+    const SliceRow& row = slice[static_cast<size_t>(i)];
+    // 1 for the slice that holds the largest logit, NaN where that is infinite.
+    const double by =
+        row.largest == most[i]
+            ? 1
+            : std::exp(static_cast<double>(row.largest) - static_cast<double>(most[i]));
+    shrink[static_cast<size_t>(i)] = by;
+    sums[i] = row.sum * by;
+    sums[size + i] = row.of_label;
+    sums[2 * size + i] = row.beaten && row.largest == most[i] ? 1 : 0;
+  }
+  if (options.all_sum) options.all_sum(sums_3n);
+  std::vector<RowLoss> rows(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i) {
+    RowLoss& row = rows[static_cast<size_t>(i)];
+    const double largest_logit = static_cast<double>(most[i]);
+    row.loss = std::log(sums[i]) + largest_logit - sums[size + i];
+    row.correct = sums[size + i] == largest_logit && sums[2 * size + i] == 0;
+    row.shrink = shrink[static_cast<size_t>(i)];
+    row.sum = sums[i];
+  }
+  return rows;
+}
+
+// The slice's exponentials of a row become gradient_scale * (softmax - one at the label).
+void gradient_of_row(float* row, int64_t v, int64_t label, const RowLoss& of,
+                     double gradient_scale) {
+  const Float8 all = Float8::all(static_cast<float>(gradient_scale * of.shrink / of.sum));
+  by_eights(v, [&](int64_t i, auto lanes) {
+    (Float8::load(row + i, lanes) * all).store(row + i, lanes);
+  });
+  if (label >= 0 && label < v) row[label] -= static_cast<float>(gradient_scale);
 }
 
 }  // namespace
@@ -85,7 +140,9 @@ RowLoss loss_of_row(float* row, int64_t v, int64_t label, bool gradient, double 
 HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
                    at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
-                   int64_t chunk_rows) {
+                   const HeadOptions& options) {
+  const int64_t chunk_rows = options.chunk_rows;
+  const bool whole = !options.all_sum;
   const int64_t n = rows.numel();
   const int64_t t = x_td.size(0);
   const int64_t d = x_td.size(1);
@@ -101,7 +158,7 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
   const size_t row_bytes = static_cast<size_t>(d) * sizeof(float);
   for (int64_t i = 0; i < n; ++i) {
     RONDO_CHECK(row_of[i] >= 0 && row_of[i] < t, "row {} of {}", row_of[i], t);
-    RONDO_CHECK(label_of[i] >= 0 && label_of[i] < v, "label {} of {}", label_of[i], v);
+    RONDO_CHECK(label_of[i] >= 0 && (!whole || label_of[i] < v), "label {} of {}", label_of[i], v);
   }
   if (gradient) {
     RONDO_CHECK(dx_td->numel() == t * d && dhead_vd->numel() == v * d);
@@ -113,7 +170,7 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
   const int64_t most_rows = std::min(chunk_rows, n);
   const at::Tensor logits_cv = at::empty({most_rows, v}, at::kFloat);
   const at::Tensor gathered_cd = at::empty({most_rows, d}, at::kFloat);
-  std::vector<RowLoss> row_losses(static_cast<size_t>(most_rows));
+  std::vector<SliceRow> slice(static_cast<size_t>(most_rows));
   for (int64_t begin = 0; begin < n; begin += chunk_rows) {
     const int64_t size = std::min(chunk_rows, n - begin);
     at::Tensor logits = logits_cv.narrow(0, 0, size);
@@ -122,35 +179,40 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
     for (int64_t i = 0; i < size; ++i) {
       std::memcpy(gathered_rows + i * d, x + row_of[begin + i] * d, row_bytes);
     }
-    matmul_nt(gathered, head_vd, logits);
+    matmul_nt(gathered, head_vd, logits, {.poll = options.poll});
     float* logit = output(logits);
+    const auto label_in_slice = [&](int64_t i) { return label_of[begin + i] - options.first_id; };
     at::parallel_for(0, size, grain_of(v), [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        row_losses[static_cast<size_t>(i)] =
-            loss_of_row(logit + i * v, v, label_of[begin + i], gradient,
-                        scale * static_cast<double>(weight_of[begin + i]));
+        slice[static_cast<size_t>(i)] = look_at_row(logit + i * v, v, label_in_slice(i), gradient);
       }
     });
+    const std::vector<RowLoss> losses = over_slices(slice, size, options);
     for (int64_t i = 0; i < size; ++i) {
-      const RowLoss& row = row_losses[static_cast<size_t>(i)];
+      const RowLoss& row = losses[static_cast<size_t>(i)];
       const double weight = static_cast<double>(weight_of[begin + i]);
       result.weighted_loss += weight * row.loss;
       result.weight += weight;
       result.correct += row.correct ? 1 : 0;
       if (losses_n != nullptr) output(*losses_n)[begin + i] = static_cast<float>(row.loss);
     }
-    if (gradient) {
-      matmul_tn(logits, gathered, *dhead_vd, {.accumulate = true});
-      // The gathered rows have served: their memory takes the gradient of the same rows.
-      matmul_nn(logits, head_vd, gathered);
-      float* dx = output(*dx_td);
-      for (int64_t i = 0; i < size; ++i) {
-        float* to = dx + row_of[begin + i] * d;
-        const float* from = gathered_rows + i * d;
-        by_eights(d, [&](int64_t j, auto lanes) {
-          (Float8::load(to + j, lanes) + Float8::load(from + j, lanes)).store(to + j, lanes);
-        });
+    if (!gradient) continue;
+    at::parallel_for(0, size, grain_of(v), [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        gradient_of_row(logit + i * v, v, label_in_slice(i), losses[static_cast<size_t>(i)],
+                        scale * static_cast<double>(weight_of[begin + i]));
       }
+    });
+    matmul_tn(logits, gathered, *dhead_vd, {.accumulate = true, .poll = options.poll});
+    // The gathered rows have served: their memory takes the gradient of the same rows.
+    matmul_nn(logits, head_vd, gathered, {.poll = options.poll});
+    float* dx = output(*dx_td);
+    for (int64_t i = 0; i < size; ++i) {
+      float* to = dx + row_of[begin + i] * d;
+      const float* from = gathered_rows + i * d;
+      by_eights(d, [&](int64_t j, auto lanes) {
+        (Float8::load(to + j, lanes) + Float8::load(from + j, lanes)).store(to + j, lanes);
+      });
     }
   }
   return result;

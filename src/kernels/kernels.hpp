@@ -21,6 +21,9 @@ namespace rondo::kernels {
 // x_td [t,d], weight [d] -> out_td [t,d], rstd_t [t]. Also used per head with [t*h, c].
 void rms_norm(const at::Tensor& x_td, const at::Tensor& weight_d, double eps, at::Tensor& out_td,
               at::Tensor& rstd_t);
+// The norm's output again, to the bit, from the rstd_t it gave.
+void rms_norm_again(const at::Tensor& x_td, const at::Tensor& weight_d, const at::Tensor& rstd_t,
+                    at::Tensor& out_td);
 // sum_td = x_td + residual_td (sum_td may be x_td or residual_td), then the norm of the sum.
 void add_rms_norm(const at::Tensor& x_td, const at::Tensor& residual_td, const at::Tensor& weight_d,
                   double eps, at::Tensor& sum_td, at::Tensor& out_td, at::Tensor& rstd_t);
@@ -65,18 +68,32 @@ struct HeadLoss {
   double weight = 0;         // sum of weight_i
   int64_t correct = 0;       // rows whose label has the largest logit (ties: lowest id wins)
 };
+// A head whose vocabulary is divided over several callers has a slice of its rows here; the others
+// call with the same rows and labels.
+struct HeadOptions {
+  int64_t chunk_rows = 512;  // at most this many rows of logits exist at a time
+  int64_t first_id = 0;      // that head_vd's first row belongs to
+  // In place, over all slices: the largest of float32 [n], then the sums of float64 [3, n]. Empty:
+  // this is the whole head.
+  std::function<void(const at::Tensor&)> all_max = {};
+  std::function<void(const at::Tensor&)> all_sum = {};
+  std::function<void()> poll = {};  // as MatmulOptions::poll
+};
 // x_td [t,d] (after the final norm), head_vd [v,d], rows int64 [n], labels int64 [n], weights
 // float32 [n]. When `dx_td` is given: *dx_td is written completely (zero where no weight) with the
-// gradient of scale * weighted_loss, and dhead_vd is added to; both must be given or neither.
-// `losses_n`, when given, receives each row's loss [n]. At most chunk_rows x v logits exist.
+// gradient of scale * weighted_loss (of a slice: its share, to be summed over slices), and dhead_vd
+// is added to; both must be given or neither. `losses_n`, when given, receives each row's loss [n].
 HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
                    at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
-                   int64_t chunk_rows = 512);
+                   const HeadOptions& options = {});
 
-// Embedding: out_td[t] = table_vd[tokens[t]]; tokens int32 [t], range-checked by the caller.
-void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td);
-void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd);
+// Embedding: out_td[t] = table_vd[tokens[t] - first_id], zero for tokens outside of this slice of
+// the table; tokens int32 [t], range-checked by the caller.
+void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td,
+           int64_t first_id = 0);
+void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd,
+                    int64_t first_id = 0);
 
 // AdamW (Loshchilov and Hutter 2019), PyTorch's order of operations, over flat float32 buffers of
 // equal length: m, v, weights updated in place from grads * grad_scale.

@@ -72,6 +72,22 @@ void rms_norm(const at::Tensor& x_td, const at::Tensor& weight_d, double eps, at
   });
 }
 
+void rms_norm_again(const at::Tensor& x_td, const at::Tensor& weight_d, const at::Tensor& rstd_t,
+                    at::Tensor& out_td) {
+  const int64_t d = weight_d.numel();
+  const int64_t rows = rstd_t.numel();
+  RONDO_CHECK(x_td.numel() == rows * d && out_td.numel() == rows * d);
+  const float* x = input<float>(x_td);
+  const float* weight = input<float>(weight_d);
+  const float* rstd = input<float>(rstd_t);
+  float* out = output(out_td);
+  at::parallel_for(0, rows, grain_of(d), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      scale_row(x + row * d, weight, rstd[row], d, out + row * d);
+    }
+  });
+}
+
 void add_rms_norm(const at::Tensor& x_td, const at::Tensor& residual_td, const at::Tensor& weight_d,
                   double eps, at::Tensor& sum_td, at::Tensor& out_td, at::Tensor& rstd_t) {
   const int64_t d = weight_d.numel();

@@ -39,14 +39,6 @@ void norm_heads(const Shape& shape, const at::Tensor& weight_c, at::Tensor& in, 
   part.copy_(out.view(part.sizes()));
 }
 
-void norm_heads_backward(const at::Tensor& weight_c, const at::Tensor& in, const at::Tensor& rstd,
-                         at::Tensor& dout, at::Tensor& din, at::Tensor& dweight_c,
-                         const at::Tensor& dpart) {
-  dout.view(dpart.sizes()).copy_(dpart);
-  kernels::rms_norm_backward(dout, in, weight_c, rstd, false, din, dweight_c);
-  dpart.copy_(din.view(dpart.sizes()));
-}
-
 }  // namespace
 
 BlockWeights block_weights(const parallel::Unit& unit, const Shape& shape) {
@@ -88,43 +80,12 @@ void project_qkv(const BlockWeights& weights, const Shape& shape, const RopeTabl
                 rope.cos, rope.sin, false);
 }
 
-void project_qkv_backward(const BlockWeights& weights, const Shape& shape, const RopeTable& rope,
-                          const at::Tensor& x_td, const at::Tensor& positions_t,
-                          QkNormBuffers& norms, at::Tensor& dqkv, BlockGrads& grads,
-                          at::Tensor& dx_td, const Poll& poll) {
-  kernels::rope(dqkv, shape.qkv_width(), shape.heads + shape.kv_heads, shape.head_width,
-                positions_t, rope.cos, rope.sin, true);
-  if (shape.qk_norm) {
-    norm_heads_backward(weights.q_norm_c, norms.q_in, norms.q_rstd, norms.q_out, norms.q_grad,
-                        grads.q_norm_c, dqkv.narrow(1, 0, shape.q_width()));
-    norm_heads_backward(weights.k_norm_c, norms.k_in, norms.k_rstd, norms.k_out, norms.k_grad,
-                        grads.k_norm_c, dqkv.narrow(1, shape.q_width(), shape.kv_width()));
-  }
-  if (shape.qkv_bias) grads.qkv_bias.add_(dqkv.sum(0));
-  kernels::matmul_tn(dqkv, x_td, grads.qkv, {.accumulate = true, .poll = poll});
-  kernels::matmul_nn(dqkv, weights.qkv, dx_td, {.poll = poll});
-}
-
 void project_mlp(const BlockWeights& weights, const at::Tensor& x_td, at::Tensor& gate_up_t2f,
                  at::Tensor& act_tf, at::Tensor& out_td, const Poll& poll) {
   kernels::matmul_nt(x_td, weights.gate_up, gate_up_t2f, {.poll = poll});
   kernels::swiglu(gate_up_t2f, act_tf);
   poll();
   kernels::matmul_nt(act_tf, weights.down, out_td, {.poll = poll});
-}
-
-void project_mlp_backward(const BlockWeights& weights, const at::Tensor& dout_td,
-                          const at::Tensor& x_td, at::Tensor& gate_up_t2f, at::Tensor& act_tf,
-                          BlockGrads& grads, at::Tensor& dx_td, const Poll& poll) {
-  kernels::swiglu(gate_up_t2f, act_tf);
-  poll();
-  kernels::matmul_tn(dout_td, act_tf, grads.down, {.accumulate = true, .poll = poll});
-  // The activation's buffer now takes its gradient.
-  kernels::matmul_nn(dout_td, weights.down, act_tf, {.poll = poll});
-  kernels::swiglu_backward(act_tf, gate_up_t2f);
-  poll();
-  kernels::matmul_tn(gate_up_t2f, x_td, grads.gate_up, {.accumulate = true, .poll = poll});
-  kernels::matmul_nn(gate_up_t2f, weights.gate_up, dx_td, {.poll = poll});
 }
 
 }  // namespace rondo::model

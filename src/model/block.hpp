@@ -1,7 +1,8 @@
 // The pieces of a transformer block that training and generation share: views of its weights, and
 // the projections around attention.
 //
-// Legend of shape letters: model/shape.hpp. Outputs are written completely into tensors given by
+// Legend of shape letters: model/shape.hpp; heads and feed-forward width are those of this rank, as
+// its unit has them and `shape` says. Outputs are written completely into tensors given by
 // the caller, all float32 and contiguous.
 #pragma once
 
@@ -54,19 +55,10 @@ using Poll = std::function<void()>;
 void project_qkv(const BlockWeights& weights, const Shape& shape, const RopeTable& rope,
                  const at::Tensor& x_td, const at::Tensor& positions_t, QkNormBuffers& norms,
                  at::Tensor& qkv, const Poll& poll);
-// dqkv is overwritten; the weights' gradients are added to; dx_td is written.
-void project_qkv_backward(const BlockWeights& weights, const Shape& shape, const RopeTable& rope,
-                          const at::Tensor& x_td, const at::Tensor& positions_t,
-                          QkNormBuffers& norms, at::Tensor& dqkv, BlockGrads& grads,
-                          at::Tensor& dx_td, const Poll& poll);
 
 // out_td = down(swiglu(gate_up(x_td))). gate_up_t2f is kept for the backward, act_tf is scratch.
 void project_mlp(const BlockWeights& weights, const at::Tensor& x_td, at::Tensor& gate_up_t2f,
                  at::Tensor& act_tf, at::Tensor& out_td, const Poll& poll);
-// gate_up_t2f and act_tf are overwritten; the weights' gradients are added to; dx_td is written.
-void project_mlp_backward(const BlockWeights& weights, const at::Tensor& dout_td,
-                          const at::Tensor& x_td, at::Tensor& gate_up_t2f, at::Tensor& act_tf,
-                          BlockGrads& grads, at::Tensor& dx_td, const Poll& poll);
 
 inline kernels::AttentionShape attention_shape(const Shape& shape) {
   return {shape.heads, shape.kv_heads, shape.head_width};

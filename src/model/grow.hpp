@@ -1,21 +1,27 @@
-// Rows for ids that a tokenizer was given after pre-training, such as those of a chat template.
-//
-// Each starts as the mean of the rows before (J. Hewitt, "Initializing new word embeddings for
-// pretrained language models", 2021): the new ids then take little probability from the others.
+// New embedding rows, for ids that the tokenizer has got since the model was made: each is the mean
+// of the old rows, so that before training a new id is as likely as an average one.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
+
+#include "base/slice.hpp"
 
 namespace rondo::model {
 
-// Whether a parameter has a row per id: the embedding, or a head of its own.
+// Whether a parameter has a row for each id of the vocabulary.
 bool has_row_per_id(const std::string& parameter);
 
-// Sets the rows of `weight_vd` (float32) from `old_rows` on to the mean of those before, which is
-// summed in float64 in their order: the same on every machine.
-void fill_new_rows(const at::Tensor& weight_vd, int64_t old_rows);
+// The mean of the first `old_rows` rows of a table of `width` columns, summed in float64 in order.
+// read(elements, out) gives elements of the flattened table.
+std::vector<float> mean_row(int64_t old_rows, int64_t width,
+                            const std::function<void(base::Slice, float*)>& read);
+
+// Elements of `global`, a range of a flattened table of `width` columns, that belong to rows from
+// old_rows on: written to `out`, which holds the whole range.
+void fill_new_rows(const std::vector<float>& mean, int64_t old_rows, base::Slice global,
+                   float* out);
 
 }  // namespace rondo::model

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -213,16 +214,34 @@ void export_hf(const Shape& shape, const ExportOptions& options, const FetchPara
   publisher.commit();
 }
 
-void export_hf(const Model& model, const ExportOptions& options) {
+void export_hf(Model& model, const ExportOptions& options, comm::Control& control) {
   size_t unit = 0;
   size_t index = 0;
-  export_hf(model.shape(), options, [&](const parallel::Parameter& parameter) {
+  const auto next = [&] {
     if (index == model.unit(unit).parameters().size()) {
       ++unit;
       index = 0;
     }
-    RONDO_CHECK(model.unit(unit).parameters()[index].name == parameter.name);
-    return model.unit(unit).weight(index++);
+    return model.unit(unit).whole(index++);
+  };
+  control.agree([&] {
+    if (!control.is_first()) {
+      for (size_t i = 0; i < all_parameters(model.shape()).size(); ++i) next();
+      return;
+    }
+    // After a failure the others still wait for the gathers that are left.
+    size_t fetched = 0;
+    std::exception_ptr failed;
+    try {
+      export_hf(model.shape(), options, [&](const parallel::Parameter& /*parameter*/) {
+        ++fetched;
+        return next();
+      });
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    for (; fetched < all_parameters(model.shape()).size(); ++fetched) next();
+    if (failed) std::rethrow_exception(failed);
   });
 }
 

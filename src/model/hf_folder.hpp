@@ -47,8 +47,9 @@ using FetchParameter = std::function<at::Tensor(const parallel::Parameter&)>;
 // tokenizer's files under a temporary name, syncs them, and renames the whole to options.target.
 // Fetches each parameter once, in the order of all_parameters(shape).
 void export_hf(const Shape& shape, const ExportOptions& options, const FetchParameter& fetch);
-// The same from the weights that this rank's model holds.
-void export_hf(const Model& model, const ExportOptions& options);
+// Collective over all ranks of `control`, which are those of the model's mesh. The same from the
+// weights of a model; rank 0 writes.
+void export_hf(Model& model, const ExportOptions& options, comm::Control& control);
 
 // The chat template (Jinja text) that the files of a tokenizer folder hold: the default one where
 // there are several; "" when there is none.

@@ -2,8 +2,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <span>
+#include <sstream>
 
 #include "base/error.hpp"
 #include "base/finite.hpp"
@@ -68,20 +70,18 @@ std::vector<std::string> check_names(const std::string& folder, const Shape& sha
 
 // transformers unties a head that is stored beside a different embedding, so a difference means
 // that config.json and weights do not belong together.
-void check_tied_head(const std::string& folder, const Model& model,
+void check_tied_head(const std::string& folder, const Shape& shape,
                      const storage::SafetensorsReader& reader) {
-  if (!model.shape().tied || !reader.has("lm_head.weight")) return;
-  const int64_t stored = reader.tensors().at("model.embed_tokens.weight").numel;
-  const std::span<const float> embedding(model.embedding().const_data_ptr<float>(),
-                                         static_cast<size_t>(stored));
-  const int64_t count = reader.tensors().at("lm_head.weight").numel;
-  bool same = count == std::ssize(embedding);
-  std::vector<float> piece(size_t{1} << 20);
-  for (int64_t begin = 0; same && begin < count; begin += std::ssize(piece)) {
-    const auto size = static_cast<size_t>(std::min<int64_t>(std::ssize(piece), count - begin));
-    const std::span<float> head = std::span(piece).first(size);
-    reader.read("lm_head.weight", begin, head);
-    same = std::ranges::equal(head, embedding.subspan(static_cast<size_t>(begin), size));
+  if (!shape.tied || !reader.has("lm_head.weight")) return;
+  const int64_t count = reader.tensors().at("model.embed_tokens.weight").numel;
+  bool same = count == reader.tensors().at("lm_head.weight").numel;
+  std::vector<float> head(size_t{1} << 20);
+  std::vector<float> embedding(head.size());
+  for (int64_t begin = 0; same && begin < count; begin += std::ssize(head)) {
+    const auto size = static_cast<size_t>(std::min<int64_t>(std::ssize(head), count - begin));
+    reader.read("lm_head.weight", begin, std::span(head).first(size));
+    reader.read("model.embed_tokens.weight", begin, std::span(embedding).first(size));
+    same = std::ranges::equal(std::span(head).first(size), std::span(embedding).first(size));
   }
   if (!same) {
     base::fail_user(
@@ -91,36 +91,32 @@ void check_tied_head(const std::string& folder, const Model& model,
   }
 }
 
-std::vector<std::string> load(const std::string& folder, Model& model) {
-  const auto reader = storage::SafetensorsReader::open_folder(folder);
-  Shape stored = model.shape();
-  stored.vocab = std::min(stored.vocab, read_hf_config(folder).vocab);
-  const std::vector<std::string> tolerated = check_names(folder, stored, reader);
-  std::vector<std::string> not_finite;
-  for (size_t u = 0; u < model.unit_count(); ++u) {
-    const parallel::Unit& unit = model.unit(u);
-    for (size_t i = 0; i < unit.parameters().size(); ++i) {
-      const parallel::Parameter& parameter = unit.parameters()[i];
-      const at::Tensor weight = unit.weight(i);
-      const int64_t numel = reader.tensors().at(parameter.name).numel;
-      const std::span<float> values(weight.mutable_data_ptr<float>(), static_cast<size_t>(numel));
-      reader.read(parameter.name, 0, values);
-      if (!base::all_finite(values)) not_finite.push_back(parameter.name);
-      if (numel < parameter.numel()) fill_new_rows(weight, stored.vocab);
+// What this rank owns of a unit. Returns the parameters in which it met NaN or infinity.
+std::set<std::string> load(const storage::SafetensorsReader& reader, parallel::Unit& unit) {
+  std::set<std::string> not_finite;
+  std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
+  parallel::for_each_owned_run(unit, [&](size_t i, base::Slice global,
+                                         const parallel::OwnedSegment& segment, int64_t offset) {
+    const parallel::Parameter& parameter = unit.parameters()[i];
+    float* out = unit.owned_weights(segment).mutable_data_ptr<float>() + offset;
+    const int64_t stored = reader.tensors().at(parameter.name).numel;
+    const base::Slice old = base::intersect(global, {0, stored});
+    const std::span<float> values(out, static_cast<size_t>(old.size()));
+    if (!old.empty()) reader.read(parameter.name, old.begin, values);
+    if (!base::all_finite(values)) not_finite.insert(parameter.name);
+    if (global.end <= stored) return;
+    const int64_t width = parameter.shape[1];
+    auto& mean = means[i];
+    if (mean.empty()) {
+      mean = mean_row(stored / width, width, [&](base::Slice elements, float* to) {
+        reader.read(parameter.name, elements.begin,
+                    std::span(to, static_cast<size_t>(elements.size())));
+      });
     }
-  }
-  if (!not_finite.empty()) {
-    base::fail_user(
-        "{}: the weights are not all finite numbers:{}\nThe model is damaged or "
-        "diverged in training: give another one.",
-        folder, list("with NaN or infinity", std::move(not_finite)));
-  }
-  check_tied_head(folder, model, reader);
-  std::vector<std::string> remarks;
-  if (!tolerated.empty()) {
-    remarks.push_back(fmt::format("{}:{}", folder, list("in the file and not used", tolerated)));
-  }
-  return remarks;
+    fill_new_rows(mean, stored / width, global, out);
+  });
+  unit.mark_changed();
+  return not_finite;
 }
 
 }  // namespace
@@ -130,9 +126,32 @@ void check_hf(const std::string& folder, const Shape& shape) {
 }
 
 std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control) {
-  std::vector<std::string> remarks;
-  control.agree([&] { remarks = load(folder, model); });
-  return remarks;
+  std::vector<std::string> tolerated;
+  std::string not_finite;  // a name a line
+  control.agree([&] {
+    const auto reader = storage::SafetensorsReader::open_folder(folder);
+    Shape stored = model.shape();
+    stored.vocab = std::min(stored.vocab, read_hf_config(folder).vocab);
+    tolerated = check_names(folder, stored, reader);
+    if (control.is_first()) check_tied_head(folder, model.shape(), reader);
+    for (size_t u = 0; u < model.unit_count(); ++u) {
+      for (const std::string& name : load(reader, model.unit(u))) not_finite += name + "\n";
+    }
+  });
+  std::set<std::string> damaged;
+  for (const std::string& names : control.gather_text(not_finite)) {
+    std::istringstream lines(names);
+    for (std::string name; std::getline(lines, name);) damaged.insert(name);
+  }
+  if (!damaged.empty()) {
+    base::fail_user(
+        "{}: the weights are not all finite numbers:{}\nThe model is damaged or "
+        "diverged in training: give another one.",
+        folder, list("with NaN or infinity", {damaged.begin(), damaged.end()}));
+  }
+  model.gather_weights();
+  if (tolerated.empty()) return {};
+  return {fmt::format("{}:{}", folder, list("in the file and not used", tolerated))};
 }
 
 }  // namespace rondo::model

@@ -5,41 +5,56 @@
 #include <bit>
 
 #include "base/error.hpp"
-#include "base/slice.hpp"
+#include "model/block_pass.hpp"
 #include "model/weights.hpp"
 #include "model/workspace.hpp"
+#include "parallel/sequence.hpp"
 
 namespace rondo::model {
 
 Model::Model(Shape shape, comm::Group& group, bool with_optimizer)
-    : shape_(shape), workspace_(std::make_unique<Workspace>()) {
+    : own_mesh_(std::make_unique<parallel::Mesh>(group)),
+      mesh_(*own_mesh_),
+      shape_(shape),
+      workspace_(std::make_unique<Workspace>()) {
+  settings_.state.training = with_optimizer;
+  set_up();
+}
+
+Model::Model(Shape shape, parallel::Mesh& mesh, const ModelSettings& settings)
+    : mesh_(mesh), shape_(shape), settings_(settings), workspace_(std::make_unique<Workspace>()) {
+  set_up();
+}
+
+void Model::set_up() {
   shape_.validate("model");
+  const int tensor = mesh_.size().tensor;
+  check_tensor_size(shape_, tensor, "parallel.tensor");
+  local_ = local_shape(shape_, tensor);
   for (UnitPlan& plan : unit_plans(shape_)) {
-    units_.emplace_back(plan.name, std::move(plan.parameters), group, with_optimizer);
+    units_.emplace_back(plan.name, std::move(plan.parameters), mesh_, settings_.state, pool_);
   }
-  const parallel::Unit& first = units_.front();
-  const parallel::Unit& last = units_.back();
-  embedding_vd_ = first.weight(0);
-  final_norm_d_ = last.weight(0);
-  head_vd_ = shape_.tied ? embedding_vd_ : last.weight(1);
-  for (size_t i = 1; i + 1 < units_.size(); ++i) {
-    blocks_.push_back(block_weights(units_[i], shape_));
-  }
-  if (!with_optimizer) return;
-  embedding_grad_vd_ = first.grad(0);
-  final_norm_grad_d_ = last.grad(0);
-  head_grad_vd_ = shape_.tied ? embedding_grad_vd_ : last.grad(1);
-  for (size_t i = 1; i + 1 < units_.size(); ++i) grads_.push_back(block_grads(units_[i], shape_));
+  ids_ = units_.front().layout().local(0).range;
+  blocks_.resize(static_cast<size_t>(shape_.layers));
+  grads_.resize(static_cast<size_t>(shape_.layers));
+  if (settings_.state.transient_weights()) return;
+  for (size_t u = 0; u < units_.size(); ++u) look_at_weights(u);
 }
 
 Model::~Model() = default;
 
 void Model::initialise(uint64_t seed) {
   for (parallel::Unit& unit : units_) unit.initialise(seed);
+  gather_weights();
+}
+
+void Model::gather_weights() {
+  if (settings_.state.transient_weights()) return;
+  for (parallel::Unit& unit : units_) unit.finish_gather();
 }
 
 void Model::zero_grad() {
-  for (parallel::Unit& unit : units_) unit.zero_grad();
+  for (parallel::Unit& unit : units_) unit.zero_grads();
 }
 
 const RopeTable& Model::rope(int64_t positions) {
@@ -52,125 +67,206 @@ const RopeTable& Model::rope(int64_t positions) {
   return rope_;
 }
 
-void Model::run_blocks(const at::Tensor& tokens, const kernels::PackedLayout& layout,
-                       bool training) {
-  RONDO_CHECK(tokens.numel() == layout.rows, "{} tokens, {} rows", tokens.numel(), layout.rows);
-  const RopeTable& table = rope(std::max<int64_t>(layout.longest, 1));
-  workspace_->prepare(shape_, layout.rows, training);
-  Workspace& w = *workspace_;
-  const double eps = shape_.norm_eps;
-
-  kernels::embed(embedding_vd_, tokens, w.block(0).x_td);
-  for (int64_t layer = 0; layer < shape_.layers; ++layer) {
-    const BlockWeights& weights = block(layer);
-    BlockActivations& a = w.block(layer);
-
-    if (layer == 0) {
-      kernels::rms_norm(a.x_td, weights.attention_norm_d, eps, a.attention_in_td,
-                        a.attention_rstd_t);
-    } else {
-      kernels::add_rms_norm(w.block(layer - 1).x_mid_td, w.delta_td, weights.attention_norm_d, eps,
-                            a.x_td, a.attention_in_td, a.attention_rstd_t);
-    }
-    project_qkv(weights, shape_, table, a.attention_in_td, layout.positions, a.qk_norm, a.qkv,
-                poll_);
-    kernels::attention(a.qkv, attention_shape(shape_), layout, a.attention_out, a.logsumexp_ht);
-    poll_();
-    kernels::matmul_nt(a.attention_out, weights.o, w.delta_td, {.poll = poll_});
-
-    kernels::add_rms_norm(a.x_td, w.delta_td, weights.mlp_norm_d, eps, a.x_mid_td, a.mlp_in_td,
-                          a.mlp_rstd_t);
-    project_mlp(weights, a.mlp_in_td, a.gate_up_t2f, w.act_tf, w.delta_td, poll_);
-  }
-  kernels::add_rms_norm(w.block(shape_.layers - 1).x_mid_td, w.delta_td, final_norm_d_, eps,
-                        w.final_x_td, w.final_out_td, w.final_rstd_t);
+std::vector<std::vector<size_t>> Model::uses(bool backward) const {
+  std::vector<std::vector<size_t>> uses;
+  for (size_t u = 0; u < last_unit(); ++u) uses.push_back({u});
+  uses.push_back({last_unit()});
+  if (shape_.tied) uses.back().push_back(0);
+  for (size_t u = last_unit() - 1; backward && u >= 1; --u) uses.push_back({u});
+  return uses;
 }
 
-void Model::backward_block(int64_t layer, const kernels::PackedLayout& layout) {
+void Model::look_at_weights(size_t u) {
+  const parallel::Unit& unit = units_[u];
+  if (u == 0) embedding_vd_ = unit.weight(0).narrow(0, 0, ids_.size());
+  if (u == last_unit()) {
+    final_norm_d_ = unit.weight(0);
+    head_vd_ = shape_.tied ? embedding_vd_ : unit.weight(1).narrow(0, 0, ids_.size());
+  }
+  if (u > 0 && u < last_unit()) blocks_[u - 1] = block_weights(unit, local_);
+}
+
+void Model::look_at_grads(size_t u) {
+  parallel::Unit& unit = units_[u];
+  unit.begin_grads();
+  if (u == 0) embedding_grad_vd_ = unit.grad(0).narrow(0, 0, ids_.size());
+  if (u == last_unit()) {
+    final_norm_grad_d_ = unit.grad(0);
+    if (shape_.tied) look_at_grads(0);
+    head_grad_vd_ = shape_.tied ? embedding_grad_vd_ : unit.grad(1).narrow(0, 0, ids_.size());
+  }
+  if (u > 0 && u < last_unit()) grads_[u - 1] = block_grads(unit, local_);
+}
+
+Model::Rows Model::padded(const at::Tensor& tokens, const kernels::PackedLayout& layout) const {
+  RONDO_CHECK(tokens.numel() == layout.rows, "{} tokens, {} rows", tokens.numel(), layout.rows);
+  const int64_t rows = base::round_up(layout.rows, mesh_.size().tensor);
+  if (rows == layout.rows) return {tokens, layout};
+  at::Tensor more = at::zeros({rows}, at::kInt);
+  more.narrow(0, 0, layout.rows).copy_(tokens);
+  return {more, kernels::PackedLayout::make(rows, layout.documents)};
+}
+
+Pass Model::begin_pass(const kernels::PackedLayout& layout, bool training) {
+  const RopeTable& table = rope(std::max<int64_t>(layout.longest, 1));
+  workspace_->prepare({.shape = local_,
+                       .rows = layout.rows,
+                       .tensor = mesh_.size().tensor,
+                       .training = training,
+                       .recompute = settings_.recompute});
+  return {local_, table, layout, mesh_.tensor(), *workspace_, poll_};
+}
+
+void Model::run_blocks(const Pass& pass, const at::Tensor& tokens, parallel::Prefetch& prefetch,
+                       bool compute) {
+  Workspace& w = pass.workspace;
+  const double eps = shape_.norm_eps;
+  const auto use = [&](size_t unit) {
+    prefetch.next();
+    if (settings_.state.transient_weights()) {
+      look_at_weights(unit);
+      if (unit == last_unit() && shape_.tied) look_at_weights(0);
+    }
+  };
+
+  use(0);
+  if (compute) {
+    at::Tensor& x_sd = w.block(0).x_sd;
+    at::Tensor part_td = pass.tensor.size() == 1 ? x_sd : w.delta_td;
+    kernels::embed(embedding_vd_, tokens, part_td, ids_.begin);
+    parallel::scatter_rows(pass.tensor, part_td, x_sd).wait();
+  }
+  at::Tensor delta_sd;
+  for (int64_t layer = 0; layer < shape_.layers; ++layer) {
+    use(static_cast<size_t>(layer) + 1);
+    if (!compute) continue;
+    const BlockWeights& weights = block(layer);
+    BlockActivations& a = w.block(layer);
+    if (layer == 0) {
+      kernels::rms_norm(a.x_sd, weights.attention_norm_d, eps, a.attention_in_sd,
+                        a.attention_rstd_s);
+    } else {
+      kernels::add_rms_norm(w.block(layer - 1).x_mid_sd, delta_sd, weights.attention_norm_d, eps,
+                            a.x_sd, a.attention_in_sd, a.attention_rstd_s);
+    }
+    delta_sd = attention_forward(pass, weights, a);
+    kernels::add_rms_norm(a.x_sd, delta_sd, weights.mlp_norm_d, eps, a.x_mid_sd, a.mlp_in_sd,
+                          a.mlp_rstd_s);
+    delta_sd = mlp_forward(pass, weights, a);
+  }
+  use(last_unit());
+  if (!compute) return;
+  kernels::add_rms_norm(w.block(shape_.layers - 1).x_mid_sd, delta_sd, final_norm_d_, eps,
+                        w.final_x_sd, w.final_out_sd, w.final_rstd_s);
+}
+
+kernels::HeadLoss Model::run_head(const Pass& pass, const Input& input, double scale, bool training,
+                                  at::Tensor* losses_n) {
+  Workspace& w = pass.workspace;
+  comm::Group& tensor = pass.tensor;
+  const at::Tensor out_td = parallel::gather_rows(tensor, w.final_out_sd, w.gathered_td).wait();
+  kernels::HeadOptions options;
+  options.first_id = ids_.begin;
+  options.poll = poll_;
+  if (tensor.size() > 1) {
+    options.all_max = [&](const at::Tensor& values) {
+      tensor.all_max(values, comm::Purpose::kActivations).wait();
+    };
+    options.all_sum = [&](const at::Tensor& values) {
+      tensor.all_sum(values, comm::Purpose::kActivations).wait();
+    };
+  }
+  return kernels::head_loss(out_td, head_vd_, input.rows, input.labels, input.weights, scale,
+                            training ? &w.dbranch_td : nullptr, training ? &head_grad_vd_ : nullptr,
+                            losses_n, options);
+}
+
+void Model::backward_block(const Pass& pass, int64_t layer) {
   const BlockWeights& weights = block(layer);
   BlockGrads& grads = grads_[static_cast<size_t>(layer)];
-  Workspace& w = *workspace_;
-  BlockActivations& a = w.block(layer);
-
-  project_mlp_backward(weights, w.dx_td, a.mlp_in_td, a.gate_up_t2f, w.act_tf, grads, w.dbranch_td,
-                       poll_);
-  kernels::rms_norm_backward(w.dbranch_td, a.x_mid_td, weights.mlp_norm_d, a.mlp_rstd_t, true,
-                             w.dx_td, grads.mlp_norm_d);
-
-  kernels::matmul_tn(w.dx_td, a.attention_out, grads.o, {.accumulate = true, .poll = poll_});
-  kernels::matmul_nn(w.dx_td, weights.o, w.dattention, {.poll = poll_});
-  kernels::attention_backward(w.dattention, a.qkv, a.attention_out, a.logsumexp_ht,
-                              attention_shape(shape_), layout, w.dqkv);
-  poll_();
-  project_qkv_backward(weights, shape_, rope_, a.attention_in_td, layout.positions, a.qk_norm,
-                       w.dqkv, grads, w.dbranch_td, poll_);
-  kernels::rms_norm_backward(w.dbranch_td, a.x_td, weights.attention_norm_d, a.attention_rstd_t,
-                             true, w.dx_td, grads.attention_norm_d);
+  BlockActivations& a = pass.workspace.block(layer);
+  const int64_t recomputed = settings_.recompute.count(shape_.layers);
+  // What the last one that recomputes has left in the shared buffers is still there.
+  if (layer < recomputed - 1) recompute_block(pass, weights, a, settings_.recompute.what);
+  mlp_backward(pass, weights, a, grads);
+  attention_backward(pass, weights, a, grads);
 }
 
 kernels::HeadLoss Model::forward_backward(const Input& input, double scale,
                                           const GradientReady& gradient_ready) {
-  RONDO_CHECK(!grads_.empty(), "the model was made without gradients");
+  RONDO_CHECK(settings_.state.training, "the model was made without gradients");
+  const bool compute = input.rows.numel() > 0;  // else all gradients are zero
+  const Rows rows = padded(input.tokens, input.layout);
+  const Pass pass = begin_pass(rows.layout, true);
+  Workspace& w = pass.workspace;
   const auto ready = [&](size_t unit) {
     if (gradient_ready) gradient_ready(unit);
   };
-  const size_t last_unit = units_.size() - 1;
-  if (input.rows.numel() == 0) {  // padding of a short step: all gradients are zero
-    for (size_t unit = units_.size(); unit-- > 0;) ready(unit);
-    return {};
-  }
+  parallel::Prefetch prefetch(units_, uses(true));
 
-  run_blocks(input.tokens, input.layout, true);
-  Workspace& w = *workspace_;
-  const kernels::HeadLoss loss =
-      kernels::head_loss(w.final_out_td, head_vd_, input.rows, input.labels, input.weights, scale,
-                         &w.dbranch_td, &head_grad_vd_, nullptr);
-  poll_();
-  kernels::rms_norm_backward(w.dbranch_td, w.final_x_td, final_norm_d_, w.final_rstd_t, false,
-                             w.dx_td, final_norm_grad_d_);
-  ready(last_unit);
-  for (int64_t layer = shape_.layers - 1; layer >= 0; --layer) {
-    backward_block(layer, input.layout);
-    ready(static_cast<size_t>(layer) + 1);
+  run_blocks(pass, rows.tokens, prefetch, compute);
+  kernels::HeadLoss loss;
+  look_at_grads(last_unit());
+  if (compute) {
+    loss = run_head(pass, input, scale, true, nullptr);
+    poll_();
+    const at::Tensor dout_sd =
+        parallel::scatter_rows(pass.tensor, w.dbranch_td, w.dbranch_sd).wait();
+    kernels::rms_norm_backward(dout_sd, w.final_x_sd, final_norm_d_, w.final_rstd_s, false, w.dx_sd,
+                               final_norm_grad_d_);
   }
-  kernels::embed_backward(w.dx_td, input.tokens, embedding_grad_vd_);
+  ready(last_unit());
+  for (int64_t layer = shape_.layers - 1; layer >= 0; --layer) {
+    const size_t unit = static_cast<size_t>(layer) + 1;
+    prefetch.next();
+    if (settings_.state.transient_weights()) look_at_weights(unit);
+    look_at_grads(unit);
+    if (compute) backward_block(pass, layer);
+    ready(unit);
+  }
+  prefetch.finish();
+  look_at_grads(0);
+  if (compute) {
+    const at::Tensor dx_td = parallel::gather_rows(pass.tensor, w.dx_sd, w.dx_td).wait();
+    kernels::embed_backward(dx_td, rows.tokens, embedding_grad_vd_, ids_.begin);
+  }
   ready(0);
   return loss;
 }
 
 kernels::HeadLoss Model::forward(const Input& input, at::Tensor* losses_n) {
-  if (input.rows.numel() == 0) return {};
-  run_blocks(input.tokens, input.layout, false);
-  return kernels::head_loss(workspace_->final_out_td, head_vd_, input.rows, input.labels,
-                            input.weights, 1, nullptr, nullptr, losses_n);
+  const bool compute = input.rows.numel() > 0;
+  const Rows rows = padded(input.tokens, input.layout);
+  const Pass pass = begin_pass(rows.layout, false);
+  parallel::Prefetch prefetch(units_, uses(false));
+  run_blocks(pass, rows.tokens, prefetch, compute);
+  kernels::HeadLoss loss;
+  if (compute) loss = run_head(pass, input, 1, false, losses_n);
+  prefetch.finish();
+  return loss;
 }
 
 at::Tensor Model::logits(const at::Tensor& tokens, const kernels::PackedLayout& layout,
                          const at::Tensor& rows) {
-  run_blocks(tokens, layout, false);
+  RONDO_CHECK(mesh_.size().tensor == 1);
+  RONDO_CHECK(tokens.numel() == layout.rows, "{} tokens, {} rows", tokens.numel(), layout.rows);
+  const Pass pass = begin_pass(layout, false);
+  parallel::Prefetch prefetch(units_, uses(false));
+  run_blocks(pass, tokens, prefetch, true);
   at::Tensor logits = at::empty({rows.numel(), shape_.vocab});
-  kernels::matmul_nt(workspace_->final_out_td.index_select(0, rows), head_vd_, logits);
+  kernels::matmul_nt(workspace_->final_out_sd.index_select(0, rows), head_vd_, logits);
+  prefetch.finish();
   return logits;
 }
 
 int64_t Model::workspace_bytes() const { return workspace_->bytes(); }
 
-int64_t activation_bytes(const Shape& shape, int64_t rows) {
-  // The workspace aligns each buffer to 512 bytes.
-  const auto buffer = [](int64_t elements) { return base::round_up(elements, 128) * 4; };
-  const int64_t td = buffer(rows * shape.hidden);
-  const int64_t t = buffer(rows);
-  const int64_t qkv = buffer(rows * shape.qkv_width());
-  const int64_t q = buffer(rows * shape.q_width());
-  const int64_t q_heads = buffer(rows * shape.heads);
-  int64_t block = 4 * td + 2 * t + qkv + q + q_heads + buffer(2 * rows * shape.ffn);
-  int64_t shared = 5 * td + t + buffer(rows * shape.ffn) + q + qkv;
-  if (shape.qk_norm) {
-    const int64_t k = buffer(rows * shape.kv_width());
-    block += q + k + q_heads + buffer(rows * shape.kv_heads);
-    shared += 2 * (q + k);
-  }
-  return shape.layers * block + shared;
+int64_t activation_bytes(const Shape& shape, int64_t rows, int tensor, const Recompute& recompute) {
+  return Workspace::bytes_for({.shape = local_shape(shape, tensor),
+                               .rows = base::round_up(rows, tensor),
+                               .tensor = tensor,
+                               .training = true,
+                               .recompute = recompute});
 }
 
 }  // namespace rondo::model

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/error.hpp"
 #include "base/slice.hpp"
 
 namespace rondo::model {
@@ -31,10 +32,11 @@ class Cutter {
 
 }  // namespace
 
-void Workspace::prepare(const Shape& shape, int64_t rows, bool training) {
-  if (rows == rows_ && training == training_) return;
+void Workspace::prepare(const WorkspaceSize& size) {
+  if (size == size_) return;
+  RONDO_CHECK(size.rows % size.tensor == 0);
   at::Tensor kept = std::exchange(arena_, {});
-  const int64_t needed = lay_out(shape, rows, training);
+  const int64_t needed = lay_out(size);
   if (kept.defined() && kept.numel() >= needed) {
     arena_ = std::move(kept);
   } else {
@@ -43,50 +45,83 @@ void Workspace::prepare(const Shape& shape, int64_t rows, bool training) {
     kept.reset();
     arena_ = at::empty({needed}, at::kFloat);
   }
-  lay_out(shape, rows, training);
-  rows_ = rows;
-  training_ = training;
+  lay_out(size);
+  size_ = size;
 }
 
-int64_t Workspace::lay_out(const Shape& shape, int64_t rows, bool training) {
-  const int64_t t = rows;
+int64_t Workspace::lay_out(const WorkspaceSize& size) {
+  using What = Recompute::What;
+  const Shape& shape = size.shape;
+  const int64_t t = size.rows;
+  const int64_t s = size.rows / size.tensor;
   const int64_t d = shape.hidden;
   const int64_t f = shape.ffn;
   const int64_t c = shape.head_width;
+  const bool parallel = size.tensor > 1;
   Cutter cutter(arena_);
-  blocks_.resize(training ? static_cast<size_t>(shape.layers) : 1);
-  for (BlockActivations& block : blocks_) {
-    cutter.cut(block.x_td, {t, d});
-    cutter.cut(block.attention_rstd_t, {t});
-    cutter.cut(block.attention_in_td, {t, d});
-    cutter.cut(block.qkv, {t, shape.qkv_width()});
-    cutter.cut(block.attention_out, {t, shape.q_width()});
-    cutter.cut(block.logsumexp_ht, {shape.heads, t});
-    cutter.cut(block.x_mid_td, {t, d});
-    cutter.cut(block.mlp_rstd_t, {t});
-    cutter.cut(block.mlp_in_td, {t, d});
-    cutter.cut(block.gate_up_t2f, {t, 2 * f});
-    if (!shape.qk_norm) continue;
-    cutter.cut(block.qk_norm.q_in, {t * shape.heads, c});
-    cutter.cut(block.qk_norm.k_in, {t * shape.kv_heads, c});
-    cutter.cut(block.qk_norm.q_rstd, {t * shape.heads});
-    cutter.cut(block.qk_norm.k_rstd, {t * shape.kv_heads});
+  const int64_t blocks = size.training ? shape.layers : 1;
+  blocks_.assign(static_cast<size_t>(blocks), {});
+
+  // `mine` is cut for one block, or once for all that recompute it.
+  const auto cut_norms = [&](BlockActivations& mine) {
+    cutter.cut(mine.attention_in_sd, {s, d});
+    cutter.cut(mine.mlp_in_sd, {s, d});
+  };
+  const auto cut_attention = [&](BlockActivations& mine) {
+    cutter.cut(mine.qkv, {t, shape.qkv_width()});
+    cutter.cut(mine.attention_out, {t, shape.q_width()});
+    cutter.cut(mine.logsumexp_ht, {shape.heads, t});
+    if (!shape.qk_norm) return;
+    cutter.cut(mine.qk_norm.q_in, {t * shape.heads, c});
+    cutter.cut(mine.qk_norm.k_in, {t * shape.kv_heads, c});
+    cutter.cut(mine.qk_norm.q_rstd, {t * shape.heads});
+    cutter.cut(mine.qk_norm.k_rstd, {t * shape.kv_heads});
+  };
+  const auto cut_rest = [&](BlockActivations& mine) {
+    cutter.cut(mine.attention_rstd_s, {s});
+    cutter.cut(mine.x_mid_sd, {s, d});
+    cutter.cut(mine.mlp_rstd_s, {s});
+    cutter.cut(mine.gate_up_t2f, {t, 2 * f});
+  };
+  BlockActivations shared;
+  const auto recomputes = [&](int64_t layer, What what) {
+    return size.training && size.recompute.of(layer, blocks, what);
+  };
+  if (recomputes(0, What::kNorms)) cut_norms(shared);
+  if (recomputes(0, What::kAttention)) cut_attention(shared);
+  if (recomputes(0, What::kBlock)) cut_rest(shared);
+  for (int64_t layer = 0; layer < blocks; ++layer) {
+    BlockActivations& block = blocks_[static_cast<size_t>(layer)];
+    block = recomputes(layer, What::kNorms) ? shared : BlockActivations();
+    cutter.cut(block.x_sd, {s, d});
+    if (!recomputes(layer, What::kNorms)) cut_norms(block);
+    if (!recomputes(layer, What::kAttention)) cut_attention(block);
+    if (!recomputes(layer, What::kBlock)) cut_rest(block);
   }
+
   cutter.cut(delta_td, {t, d});
   cutter.cut(act_tf, {t, f});
-  cutter.cut(final_x_td, {t, d});
-  cutter.cut(final_rstd_t, {t});
-  cutter.cut(final_out_td, {t, d});
+  cutter.cut(final_x_sd, {s, d});
+  cutter.cut(final_rstd_s, {s});
+  cutter.cut(final_out_sd, {s, d});
+  if (parallel) {
+    cutter.cut(delta_sd, {s, d});
+    cutter.cut(gathered_td, {t, d});
+  }
   QkNormBuffers scratch;
   if (shape.qk_norm) {
     cutter.cut(scratch.q_out, {t * shape.heads, c});
     cutter.cut(scratch.k_out, {t * shape.kv_heads, c});
   }
-  if (training) {
-    cutter.cut(dx_td, {t, d});
+  if (size.training) {
+    cutter.cut(dx_sd, {s, d});
     cutter.cut(dbranch_td, {t, d});
     cutter.cut(dattention, {t, shape.q_width()});
     cutter.cut(dqkv, {t, shape.qkv_width()});
+    if (parallel) {
+      cutter.cut(dx_td, {t, d});
+      cutter.cut(dbranch_sd, {s, d});
+    }
     if (shape.qk_norm) {
       cutter.cut(scratch.q_grad, {t * shape.heads, c});
       cutter.cut(scratch.k_grad, {t * shape.kv_heads, c});

@@ -1,12 +1,10 @@
-// AdamW on the shards of units, and the global norm of their gradients (ZeRO stage 1: every rank
-// updates the part of the weights that it owns, then all gather the whole).
+// AdamW on the shards of units, and the global norm of their gradients.
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "parallel/mesh.hpp"
 #include "parallel/unit.hpp"
 
 namespace rondo::parallel {
@@ -19,11 +17,17 @@ struct AdamWSettings {
   double weight_decay = 0;  // of parameters with `decay`
 };
 
-// Sum of squares, in float64, of the reduced gradients that this rank owns of one unit.
-double owned_squared_norm(Unit& unit);
+// Sums of squares, in float64, of the reduced gradients: one for each part of each bucket of the
+// unit, zero for parts that other ranks own. Parameters that several tensor ranks hold count once
+// over all of them.
+std::vector<double> owned_squared_norms(const Unit& unit);
+
+// Collective over shard and tensor groups. The sum of such entries over all parts and ranks, added
+// up in one order: the same bits on every rank, and for every shard size that divides the parts.
+double sum_of_squares(const std::vector<double>& entries, Mesh& mesh);
 
 // One update of the owned weights from the owned, reduced gradients * grad_scale. `step` counts
-// updates from 1 for the bias correction. Not collective; gather_weights() follows.
+// updates from 1 for the bias correction. Not collective; the weights are then to be gathered.
 void update_owned(Unit& unit, const AdamWSettings& settings, int64_t step, double grad_scale);
 
 }  // namespace rondo::parallel

@@ -2,7 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
+#include <exception>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/random.hpp"
@@ -11,157 +12,197 @@ namespace rondo::parallel {
 
 namespace {
 
-constexpr int64_t kParameterAlignment = 128;  // elements: 512 bytes
-constexpr int64_t kPartAlignment = 128;       // elements of one rank's part of a bucket
-// Open MPI over shared memory is fastest at 1-4 MiB per call.
-constexpr int64_t kBucketElements = (int64_t{4} << 20) / 4;
+// Open MPI over shared memory is fastest at 1-4 MiB per call. NCCL takes a unit whole.
+constexpr int64_t kMpiBucket = (int64_t{4} << 20) / 4;
 
-// The slice of a parameter's gradient and weight in the flat buffers, in the parameter's shape.
-at::Tensor view_of(const at::Tensor& flat, int64_t offset, const std::vector<int64_t>& shape,
-                   int64_t numel) {
-  return flat.narrow(0, offset, numel).view(shape);
+BucketSize bucket_size(Mesh& mesh, const StateSettings& settings) {
+  const bool nccl = mesh.data().backend() == "nccl";
+  return {.elements = nccl ? int64_t{1} << 40 : kMpiBucket,
+          .parts = settings.lanes > 0 ? settings.lanes : mesh.shard().size()};
+}
+
+at::Tensor zeros(int64_t numel) { return at::zeros({numel}, at::kFloat); }
+
+at::Tensor joined_view(const at::Tensor& flat, const FlatLayout& layout, size_t i, size_t count) {
+  std::vector<int64_t> shape = layout.local(i).shape;
+  int64_t numel = layout.local(i).numel();
+  for (size_t k = i + 1; k < i + count; ++k) {
+    RONDO_CHECK(layout.parameters()[k].joined, "{} is not joined", layout.parameters()[k].name);
+    shape[0] += layout.local(k).shape[0];
+    numel += layout.local(k).numel();
+  }
+  return flat.narrow(0, layout.offset(i), numel).view(shape);
 }
 
 }  // namespace
 
-int64_t Parameter::numel() const {
-  int64_t product = 1;
-  for (const int64_t dim : shape) product *= dim;
-  return product;
-}
-
-Unit::Unit(std::string name, std::vector<Parameter> parameters, comm::Group& group,
-           bool with_optimizer)
+Unit::Unit(std::string name, std::vector<Parameter> parameters, Mesh& mesh,
+           const StateSettings& settings, BufferPool& pool)
     : name_(std::move(name)),
-      parameters_(std::move(parameters)),
-      group_(group),
-      with_optimizer_(with_optimizer) {
-  RONDO_CHECK(!parameters_.empty());
-  int64_t end = 0;
-  for (const Parameter& parameter : parameters_) {
-    if (!parameter.joined) end = base::round_up(end, kParameterAlignment);
-    offsets_.push_back(end);
-    end += parameter.numel();
+      layout_(std::move(parameters), place_in(mesh.tensor()), place_in(mesh.shard()),
+              bucket_size(mesh, settings)),
+      mesh_(mesh),
+      settings_(settings),
+      pool_(pool) {
+  for (size_t i = 0; i < this->parameters().size(); ++i) {
+    const LocalPart& local = layout_.local(i);
+    if (local.copies > 1) mesh_.copies(local.parts);
   }
-  const int64_t quantum = group_.size() * kPartAlignment;
-  const int64_t total = base::round_up(end, quantum);
-  const int64_t bucket = base::round_up(kBucketElements, quantum);
-  for (int64_t begin = 0; begin < total; begin += bucket) {
-    buckets_.push_back({begin, std::min(begin + bucket, total)});
+  if (settings_.transient_weights()) {
+    weight_shard_ = zeros(layout_.shard_numel());
+  } else {
+    weights_ = zeros(layout_.numel());
   }
-  const auto options = at::TensorOptions().dtype(at::kFloat);
-  weights_ = at::zeros({total}, options);
-  for (size_t b = 0; b < buckets_.size(); ++b) {
-    const base::Slice owned = owned_range(b);
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      const base::Slice whole{offsets_[i], offsets_[i] + parameters_[i].numel()};
-      const base::Slice mine = base::intersect(owned, whole);
-      if (mine.empty()) continue;
-      segments_.push_back({.parameter = i,
-                           .global = {mine.begin - offsets_[i], mine.end - offsets_[i]},
-                           .shard_offset = shard_numel_ + mine.begin - owned.begin});
-    }
-    shard_numel_ += owned.size();
+  if (!settings_.training) return;
+  if (settings_.transient_grads()) {
+    grad_shard_ = zeros(layout_.shard_numel());
+  } else {
+    grads_ = zeros(layout_.numel());
   }
-  if (with_optimizer_) {
-    grads_ = at::zeros({total}, options);
-    exp_avg_ = at::zeros({shard_numel_}, options);
-    exp_avg_sq_ = at::zeros({shard_numel_}, options);
-  }
+  exp_avg_ = zeros(layout_.shard_numel());
+  exp_avg_sq_ = zeros(layout_.shard_numel());
 }
 
-at::Tensor Unit::weight(size_t i) const {
-  return view_of(weights_, offsets_[i], parameters_[i].shape, parameters_[i].numel());
+Unit::~Unit() {
+  if (std::uncaught_exceptions() > 0) return;
+  for (comm::Work& work : gathering_) work.wait();
 }
 
-at::Tensor Unit::grad(size_t i) const {
-  RONDO_CHECK(with_optimizer_, "unit {} was made without gradients", name_);
-  return view_of(grads_, offsets_[i], parameters_[i].shape, parameters_[i].numel());
+at::Tensor Unit::joined_weight(size_t i, size_t count) const {
+  RONDO_CHECK(weights_.defined(), "the weights of unit {} are not here", name_);
+  return joined_view(weights_, layout_, i, count);
+}
+
+at::Tensor Unit::joined_grad(size_t i, size_t count) const {
+  RONDO_CHECK(grads_.defined(), "the gradients of unit {} are not here", name_);
+  return joined_view(grads_, layout_, i, count);
 }
 
 namespace {
 
-at::Tensor joined_view(const at::Tensor& flat, const std::vector<Parameter>& parameters,
-                       int64_t offset, size_t i, size_t count) {
-  int64_t rows = 0;
-  std::vector<int64_t> shape = parameters[i].shape;
-  for (size_t k = i; k < i + count; ++k) {
-    RONDO_CHECK(k == i || parameters[k].joined, "{} is not joined", parameters[k].name);
-    rows += parameters[k].shape[0];
-  }
-  shape[0] = rows;
-  int64_t numel = 1;
-  for (const int64_t dim : shape) numel *= dim;
-  return view_of(flat, offset, shape, numel);
+at::Tensor owned_part(const FlatLayout& layout, size_t b, const at::Tensor& shard,
+                      const at::Tensor& whole) {
+  const base::Slice owned = layout.owned_range(b);
+  if (shard.defined()) return shard.narrow(0, layout.shard_offset(b), owned.size());
+  return whole.narrow(0, owned.begin, owned.size());
 }
 
 }  // namespace
 
-at::Tensor Unit::joined_weight(size_t i, size_t count) const {
-  return joined_view(weights_, parameters_, offsets_[i], i, count);
+at::Tensor Unit::owned_weights(size_t b) const {
+  return owned_part(layout_, b, weight_shard_, weights_);
 }
 
-at::Tensor Unit::joined_grad(size_t i, size_t count) const {
-  RONDO_CHECK(with_optimizer_, "unit {} was made without gradients", name_);
-  return joined_view(grads_, parameters_, offsets_[i], i, count);
+at::Tensor Unit::owned_grads(size_t b) const { return owned_part(layout_, b, grad_shard_, grads_); }
+
+at::Tensor Unit::owned_weights(const OwnedSegment& segment) const {
+  return owned_weights(segment.bucket).narrow(0, segment.bucket_offset, segment.local.size());
+}
+
+at::Tensor Unit::owned_grads(const OwnedSegment& segment) const {
+  return owned_grads(segment.bucket).narrow(0, segment.bucket_offset, segment.local.size());
 }
 
 void Unit::initialise(uint64_t seed) {
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const Parameter& parameter = parameters_[i];
-    at::Tensor values = weight(i);
-    if (parameter.init_std == 0) {
-      values.fill_(parameter.init_value);
-      continue;
+  for_each_owned_run(
+      *this, [&](size_t i, base::Slice global, const OwnedSegment& segment, int64_t offset) {
+        const Parameter& parameter = parameters()[i];
+        at::Tensor values = owned_weights(segment).narrow(0, offset, global.size());
+        if (parameter.init_std == 0) {
+          values.fill_(parameter.init_value);
+          return;
+        }
+        const base::Random random(seed, parameter.name);
+        random.normal(static_cast<uint64_t>(global.begin), values.data_ptr<float>(), global.size());
+        values.mul_(parameter.init_std);
+      });
+  mark_changed();
+}
+
+void Unit::start_gather() {
+  if (!gathering_.empty()) return;
+  if (weights_.defined() && !changed_) return;
+  if (!weights_.defined()) weights_ = pool_.take(layout_.numel());
+  for (size_t b = 0; b < layout_.buckets().size(); ++b) {
+    const base::Slice bucket = layout_.buckets()[b];
+    gathering_.push_back(mesh_.shard().all_gather(weights_.narrow(0, bucket.begin, bucket.size()),
+                                                  owned_weights(b), comm::Purpose::kWeights));
+  }
+  changed_ = false;
+}
+
+void Unit::finish_gather() {
+  start_gather();
+  for (comm::Work& work : gathering_) work.wait();
+  gathering_.clear();
+}
+
+void Unit::release() {
+  if (!settings_.transient_weights() || !weights_.defined()) return;
+  RONDO_CHECK(gathering_.empty(), "unit {} is released while it is gathered", name_);
+  pool_.give(std::exchange(weights_, {}));
+}
+
+at::Tensor Unit::whole(size_t i) {
+  const bool was_here = weights_.defined();
+  finish_gather();
+  const Parameter& parameter = parameters()[i];
+  const LocalPart& local = layout_.local(i);
+  at::Tensor result;
+  if (local.parts == 1) {
+    result = was_here ? weight(i) : weight(i).clone();
+  } else {
+    comm::Group& tensor = mesh_.tensor();
+    const at::Tensor mine = weight(i);
+    at::Tensor all = at::empty({tensor.size(), mine.numel()}, at::kFloat);
+    tensor.all_gather(all.view({-1}), mine.view({-1}), comm::Purpose::kOther).wait();
+    std::vector<at::Tensor> parts;
+    const int64_t dim = parameter.split == Split::kRows ? 0 : 1;
+    for (int rank = 0; rank < tensor.size(); rank += local.copies) {
+      const LocalPart theirs = local_part(parameter, {rank, tensor.size()});
+      parts.push_back(all[rank].view(theirs.shape).narrow(dim, 0, theirs.range.size()));
     }
-    const base::Random random(seed, parameter.name);
-    random.normal(0, values.data_ptr<float>(), parameter.numel());
-    values.mul_(parameter.init_std);
+    result = at::cat(parts, dim);
   }
+  if (!was_here) release();
+  return result;
 }
 
-void Unit::zero_grad() { grads_.zero_(); }
-
-base::Slice Unit::owned_range(size_t b) const {
-  const base::Slice bucket = buckets_[b];
-  const int64_t part = bucket.size() / group_.size();
-  const int64_t begin = bucket.begin + group_.rank() * part;
-  return {begin, begin + part};
+void Unit::reset_moments() {
+  exp_avg_.zero_();
+  exp_avg_sq_.zero_();
 }
 
-base::Slice Unit::flat_range(size_t i, base::Slice global) const {
-  return {offsets_[i] + global.begin, offsets_[i] + global.end};
+void Unit::zero_grads() { (grad_shard_.defined() ? grad_shard_ : grads_).zero_(); }
+
+void Unit::begin_grads() {
+  if (grads_.defined()) return;
+  grads_ = pool_.take(layout_.numel());
+  grads_.zero_();
 }
 
-void Unit::start_reduce() {
-  RONDO_CHECK(reducing_.empty());
-  for (size_t b = 0; b < buckets_.size(); ++b) {
-    const base::Slice owned = owned_range(b);
-    reducing_.push_back(group_.sum_scatter(grads_.narrow(0, owned.begin, owned.size()),
-                                           grads_.narrow(0, buckets_[b].begin, buckets_[b].size()),
-                                           comm::Purpose::kGradients));
+void Unit::end_lane(int64_t lane, int64_t lanes_here) {
+  RONDO_CHECK(settings_.lanes > 0 && lane < lanes_here);
+  size_t level = 0;
+  // A binary counter of complete subtrees: what `lane` completes is added up, earlier lanes first.
+  for (int64_t rest = lane; rest % 2 == 1; rest /= 2, ++level) {
+    at::Tensor& earlier = lane_sums_.at(level);
+    at::add_out(grads_, earlier, grads_);
+    pool_.give(std::exchange(earlier, {}));
   }
+  if (lane + 1 == lanes_here) return;
+  if (lane_sums_.size() <= level) lane_sums_.resize(level + 1);
+  lane_sums_[level] = std::exchange(grads_, pool_.take(layout_.numel()));
+  grads_.zero_();
 }
 
-void Unit::finish_reduce() {
-  for (comm::Work& work : reducing_) work.wait();
-  reducing_.clear();
-}
-
-void Unit::gather_weights() {
-  std::vector<comm::Work> gathering;
-  for (size_t b = 0; b < buckets_.size(); ++b) {
-    const base::Slice owned = owned_range(b);
-    gathering.push_back(group_.all_gather(weights_.narrow(0, buckets_[b].begin, buckets_[b].size()),
-                                          weights_.narrow(0, owned.begin, owned.size()),
-                                          comm::Purpose::kWeights));
+int64_t Unit::persistent_bytes() const {
+  int64_t elements = 0;
+  for (const at::Tensor& tensor :
+       {weight_shard_.defined() ? weight_shard_ : weights_,
+        grad_shard_.defined() ? grad_shard_ : grads_, exp_avg_, exp_avg_sq_}) {
+    if (tensor.defined()) elements += tensor.numel();
   }
-  for (comm::Work& work : gathering) work.wait();
-}
-
-int64_t Unit::bytes() const {
-  int64_t elements = weights_.numel();
-  if (with_optimizer_) elements += grads_.numel() + exp_avg_.numel() + exp_avg_sq_.numel();
   return elements * 4;
 }
 

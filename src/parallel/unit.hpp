@@ -1,102 +1,157 @@
-// Flat storage of one unit's parameters (one transformer block, the embedding, or the final norm
-// and head), its gradients, and this rank's shard of the optimizer state.
+// A unit: the parameters of one transformer block (or of the embedding, or of the final norm and
+// head) as one flat buffer, with its gradients and this rank's shard of the optimizer state.
 //
-// Parameters lie end to end in the order given, each starting on a 512-byte boundary except those
-// marked `joined` (parts of one GEMM: q|k|v, gate|up), which follow their predecessor without a
-// gap. The whole is cut into buckets, each padded to a multiple of group.size() * 128 elements;
-// rank r owns part r of every bucket. Padding is zero, stays zero, and is never stored.
+// The ZeRO stage (Rajbhandari et al. 2020) says what a rank holds beside its own shard:
+//   0, 1  whole weights, whole gradients        (0: the shard axis has one rank, nothing is
+//   divided) 2     whole weights; a gradient is whole only until it has been summed over the ranks
+//   3     weights, too, are whole only while a unit is computed with
+// All stages run the same lines. Where each element lies: parallel/flat_layout.hpp; how gradients
+// are summed: parallel/reduction.hpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "base/slice.hpp"
 #include "comm/group.hpp"
+#include "parallel/buffer_pool.hpp"
+#include "parallel/flat_layout.hpp"
+#include "parallel/mesh.hpp"
 
 namespace rondo::parallel {
 
-struct Parameter {
-  std::string name;  // as in Hugging Face checkpoints
-  std::vector<int64_t> shape;
-  bool joined = false;  // follows the parameter before it without a gap
-  bool decay = true;    // weight decay applies (matrices)
-  double init_std = 0;  // normal with this deviation; 0: filled with init_value
-  double init_value = 0;
-  int64_t numel() const;
-};
+// What a rank keeps of a model's state.
+struct StateSettings {
+  bool training = false;  // gradients and Adam's moments, beside the weights
+  int zero = 1;           // 0 to 3
+  // Reproducible mode: the number of lanes, a power of two that the data-parallel size divides; 0:
+  // not reproducible. Gradients of lanes are summed by one binary tree over all lanes.
+  int64_t lanes = 0;
 
-// A run of elements that this rank owns: elements [global.begin, global.end) of the flattened
-// parameter `parameter` lie at `shard_offset` of the shard tensors.
-struct OwnedSegment {
-  size_t parameter = 0;
-  base::Slice global;
-  int64_t shard_offset = 0;
+  // Gradients of a unit exist only from its backward until they have been summed over the ranks.
+  // Lanes need theirs longer, so reproducible mode keeps them whole at every stage.
+  bool transient_grads() const { return zero >= 2 && lanes == 0; }
+  bool transient_weights() const { return training && zero >= 3; }
 };
 
 class Unit {
  public:
-  // `with_optimizer`: allocate gradients and the shard's Adam moments (else weights alone).
-  Unit(std::string name, std::vector<Parameter> parameters, comm::Group& group,
-       bool with_optimizer);
+  // Collective over the mesh. `mesh` and `pool` must outlive the unit.
+  Unit(std::string name, std::vector<Parameter> parameters, Mesh& mesh,
+       const StateSettings& settings, BufferPool& pool);
+  ~Unit();
+  Unit(const Unit&) = delete;
+  Unit& operator=(const Unit&) = delete;
 
   const std::string& name() const { return name_; }
-  const std::vector<Parameter>& parameters() const { return parameters_; }
-  bool with_optimizer() const { return with_optimizer_; }
+  const FlatLayout& layout() const { return layout_; }
+  const std::vector<Parameter>& parameters() const { return layout_.parameters(); }
+  const StateSettings& settings() const { return settings_; }
+  Mesh& mesh() const { return mesh_; }
 
-  // View of parameter i in its own shape; of the gradient likewise (float32, summed into).
-  at::Tensor weight(size_t i) const;
-  at::Tensor grad(size_t i) const;
+  // --- Whole tensors. Valid from finish_gather() (weights) or begin_grads() (gradients) until
+  // release() or reduction where these are transient, else until end_lane().
+  // View of local part i in its shape; of its gradient likewise (float32, added to).
+  at::Tensor weight(size_t i) const { return joined_weight(i, 1); }
+  at::Tensor grad(size_t i) const { return joined_grad(i, 1); }
   // One matrix view over `count` joined parameters from i on: [sum of rows, columns], or [sum] for
   // vectors. Bug when they are not joined.
   at::Tensor joined_weight(size_t i, size_t count) const;
   at::Tensor joined_grad(size_t i, size_t count) const;
 
-  // Fills weights from (seed, parameter name, element index): the same for every layout.
-  void initialise(uint64_t seed);
-  void zero_grad();
-
-  // Whole padded flat buffers.
+  // The whole flat buffers, gaps and padding included.
   const at::Tensor& flat_weights() const { return weights_; }
   const at::Tensor& flat_grads() const { return grads_; }
 
-  // Buckets: [begin, end) ranges of the flat buffers, each a multiple of group.size() * 128.
-  const std::vector<base::Slice>& buckets() const { return buckets_; }
-  // This rank's part of bucket b, as a range of the flat buffers.
-  base::Slice owned_range(size_t b) const;
-  int64_t shard_numel() const { return shard_numel_; }
-  // Adam moments of this rank's shard [shard_numel()].
-  at::Tensor& exp_avg() { return exp_avg_; }
-  at::Tensor& exp_avg_sq() { return exp_avg_sq_; }
-  // What this rank owns, in shard order, padding left out; shard order is bucket by bucket.
-  const std::vector<OwnedSegment>& segments() const { return segments_; }
-  // Range of the flat buffers of elements [global) of parameter i.
-  base::Slice flat_range(size_t i, base::Slice global) const;
+  // --- This rank's shard. Views; bucket b's part [owned_range(b).size()].
+  at::Tensor owned_weights(size_t b) const;
+  at::Tensor owned_grads(size_t b) const;
+  // Of a segment.
+  at::Tensor owned_weights(const OwnedSegment& segment) const;
+  at::Tensor owned_grads(const OwnedSegment& segment) const;
+  // Adam's moments [layout().shard_numel()], bucket by bucket.
+  const at::Tensor& exp_avg() const { return exp_avg_; }
+  const at::Tensor& exp_avg_sq() const { return exp_avg_sq_; }
+  void reset_moments();
 
-  // Each is collective over the group.
-  // Starts the sum of every bucket's gradients; this rank's parts are then in place. finish_reduce
-  // waits for them.
-  void start_reduce();
-  void finish_reduce();
-  // Gathers the weights that the ranks updated in their own parts.
-  void gather_weights();
-  // Bytes of weights, gradients and moments on this rank.
-  int64_t bytes() const;
+  // --- Weights.
+  // Writes the owned weights from (seed, parameter name, element index): the same for every layout.
+  // A gather must follow.
+  void initialise(uint64_t seed);
+  // The owned weights have changed: the whole ones are gathered at the next start_gather().
+  void mark_changed() { changed_ = true; }
+  // Each is collective over the shard group.
+  // Starts to gather the whole weights, where they are not here or have changed; nothing else.
+  void start_gather();
+  // Starts when that has not been done, and waits.
+  void finish_gather();
+  // Gives up whole weights where they are transient. Not collective.
+  void release();
+  // Collective over shard and tensor groups. The whole parameter i in its own shape, on every rank.
+  at::Tensor whole(size_t i);
+
+  // --- Gradients.
+  // Zero at the start of a step.
+  void zero_grads();
+  // Before the first write into the gradients of a micro-batch.
+  void begin_grads();
+  // Reproducible mode: the gradients hold lane `lane` (of this rank's, counted from 0), complete;
+  // sums what the binary tree allows. After the last one the gradients hold the sum of all lanes;
+  // before, they are zero again.
+  void end_lane(int64_t lane, int64_t lanes_here);
+
+  // Bytes that this rank holds between steps: weights, gradients, moments.
+  int64_t persistent_bytes() const;
 
  private:
+  friend class Reduction;
+
   std::string name_;
-  std::vector<Parameter> parameters_;
-  std::vector<int64_t> offsets_;  // of each parameter in the flat buffers
-  comm::Group& group_;
-  bool with_optimizer_ = false;
-  at::Tensor weights_, grads_, exp_avg_, exp_avg_sq_;
-  std::vector<base::Slice> buckets_;
-  std::vector<OwnedSegment> segments_;
-  int64_t shard_numel_ = 0;
-  std::vector<comm::Work> reducing_;
+  FlatLayout layout_;
+  Mesh& mesh_;
+  StateSettings settings_;
+  BufferPool& pool_;
+  at::Tensor weights_;       // whole; undefined while released
+  at::Tensor weight_shard_;  // where whole weights are transient: the owned ones, else undefined
+  at::Tensor grads_;         // whole; undefined outside of a backward where transient
+  at::Tensor grad_shard_;    // where whole gradients are transient: their sums, else undefined
+  at::Tensor exp_avg_, exp_avg_sq_;
+  std::vector<at::Tensor> lane_sums_;  // of complete subtrees of lanes, by level; some undefined
+  bool changed_ = true;
+  std::vector<comm::Work> gathering_;
 };
+
+// Calls use(parameter, global, segment, offset) for every run of the whole parameters that this
+// rank owns: elements `global` of the flattened parameter lie from `offset` on in the segment.
+// Ranks that hold the same (replicas, tensor copies) are given all of it.
+template <class Use>
+void for_each_owned_run(const Unit& unit, Use&& use) {
+  for (const OwnedSegment& segment : unit.layout().segments()) {
+    for_each_run(unit.parameters()[segment.parameter], unit.layout().local(segment.parameter),
+                 segment.local, [&](const StoredRun& run) {
+                   use(segment.parameter, run.global, segment, run.local - segment.local.begin);
+                 });
+  }
+}
+
+// The same with what several ranks hold divided evenly over them: over the mesh every element comes
+// exactly once.
+template <class Use>
+void for_each_written_run(const Unit& unit, Use&& use) {
+  const Place replica = place_in(unit.mesh().replicate());
+  for (const OwnedSegment& segment : unit.layout().segments()) {
+    const LocalPart& local = unit.layout().local(segment.parameter);
+    const base::Slice mine =
+        base::even_part(segment.local.size(), int64_t{replica.size} * local.copies,
+                        int64_t{replica.rank} * local.copies + local.copy);
+    for_each_run(unit.parameters()[segment.parameter], local,
+                 {segment.local.begin + mine.begin, segment.local.begin + mine.end},
+                 [&](const StoredRun& run) {
+                   use(segment.parameter, run.global, segment, run.local - segment.local.begin);
+                 });
+  }
+}
 
 }  // namespace rondo::parallel

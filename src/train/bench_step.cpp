@@ -82,7 +82,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   const model::Shape shape = bench_shape(settings.layers);
   model::Model model(shape, group, true);
   model.initialise(1);
-  Stepper stepper(model, group, control);
+  Stepper stepper(model, control);
   std::vector<data::PackedBatch> batches;
   const int64_t micro_batches = settings.packs / (group.size() * settings.micro_packs);
   for (int64_t m = 0; m < micro_batches; ++m) {

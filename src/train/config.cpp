@@ -238,32 +238,6 @@ Config read_config(const std::string& path, const std::vector<std::string>& over
   return config;
 }
 
-void check_ranks(const Config& config, int ranks) {
-  base::Problems problems;
-  if (!config.parallel.shard.automatic() && config.parallel.shard.value != ranks) {
-    problems.add(fmt::format(
-        "{}: parallel.shard is {}, but there are {} ranks and this version shards over all of "
-        "them. Use shard: auto, or start {} ranks.",
-        config.place, config.parallel.shard.value, ranks, config.parallel.shard.value));
-  }
-  for (size_t i = 0; i < config.rounds.size(); ++i) {
-    const BatchSection& batch = config.rounds[i].batch.value;
-    const int64_t micro = batch.micro_packs.automatic() ? 1 : batch.micro_packs.value;
-    if (batch.packs % (ranks * micro) == 0) continue;
-    const int64_t quantum = ranks * micro;
-    const int64_t below = batch.packs / quantum * quantum;
-    const std::string choices =
-        below > 0 ? fmt::format("{} or {}", below, below + quantum) : fmt::format("{}", quantum);
-    problems.add(fmt::format(
-        "{}: rounds[{}] ({}): batch.packs = {} does not divide over {} ranks with micro_packs = {} "
-        "({} / ({} * {}) = {:.3f} micro-batches per rank). Use packs = {}, another micro_packs, or "
-        "another number of ranks.",
-        config.rounds[i].place, i, config.rounds[i].name, batch.packs, ranks, micro, batch.packs,
-        ranks, micro, static_cast<double>(batch.packs) / static_cast<double>(quantum), choices));
-  }
-  problems.throw_if_any();
-}
-
 std::string resolved_yaml(Config config) {
   base::ConfigWriter writer;
   describe(writer, config);
@@ -277,6 +251,11 @@ std::string round_yaml(Config config, size_t i) {
   writer.write("seed", config.run.seed);
   writer.write("model", config.model);
   writer.write("precision", config.precision);
+  if (config.parallel.reproducible) {
+    // What the same bits rest on; without it another layout is as good.
+    writer.write("reduction_lanes", config.parallel.reduction_lanes);
+    writer.write("tensor", config.parallel.tensor);
+  }
   writer.write("pack", config.pack);
   writer.write("clean", config.clean);
   writer.write("loss", config.loss);

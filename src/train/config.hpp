@@ -19,6 +19,11 @@ struct AutoCount {
   int64_t value = 0;
   bool automatic() const { return value == 0; }
 };
+// A ZeRO stage or `auto` (-1).
+struct ZeroStage {
+  int64_t value = 0;
+  bool automatic() const { return value < 0; }
+};
 // `every`: steps, a duration, `epoch` or `never`.
 struct Interval {
   int64_t steps = 0;
@@ -80,10 +85,16 @@ struct ModelSection {
   AutoCount vocab;
 };
 struct ParallelSection {
-  int64_t tensor = 1;
+  AutoCount tensor{1};
   AutoCount shard;
-  int64_t replicate = 1;
-  int64_t zero = 1;
+  AutoCount replicate{1};
+  ZeroStage zero{1};
+  bool reproducible = false;
+  int64_t reduction_lanes = 8;
+};
+struct RecomputeSection {
+  std::string what = "none";
+  double share = 1;
 };
 struct BatchSection {
   int64_t seq_len = 1024;
@@ -208,6 +219,7 @@ struct Config {
   std::optional<std::string> tokenizer;
   std::string precision = "fp32";
   ParallelSection parallel;
+  RecomputeSection recompute;
   BatchSection batch;
   PackSection pack;
   CleanSection clean;
@@ -234,7 +246,7 @@ struct Config {
 };
 
 // Reads a configuration file and "section.key=value" overrides. One UserError lists everything that
-// is wrong in it by itself; check_ranks() looks at what depends on the machine.
+// is wrong in it by itself; train/layout.hpp looks at what depends on the ranks and the model.
 Config read_config(const std::string& path, const std::vector<std::string>& overrides);
 // The sources that round `i` trains on, in the order of the keys of `data` or `shares` that name
 // them.
@@ -244,8 +256,6 @@ struct TrainedSource {
   bool replayed;  // named by `replay`, not by its own name
 };
 std::vector<TrainedSource> trained_sources(const Config& config, size_t i);
-// UserError, with the arithmetic, unless every round's batch divides over `ranks`.
-void check_ranks(const Config& config, int ranks);
 // The whole configuration with every default and override written out, as YAML.
 std::string resolved_yaml(Config config);
 // The part of it that fixes what round `i` computes, for comparison when a run is resumed.

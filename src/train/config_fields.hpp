@@ -11,6 +11,14 @@ void read_yaml(const base::YamlNode& node, AutoCount& value, const std::string& 
                base::Problems& problems);
 std::string to_yaml(const AutoCount& value);
 std::string yaml_form(const AutoCount& value);
+void read_yaml(const base::YamlNode& node, ZeroStage& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const ZeroStage& value);
+std::string yaml_form(const ZeroStage& value);
+void read_yaml(const base::YamlNode& node, RecomputeSection& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const RecomputeSection& value);
+std::string yaml_form(const RecomputeSection& value);
 void read_yaml(const base::YamlNode& node, Interval& value, const std::string& path,
                base::Problems& problems);
 std::string to_yaml(const Interval& value);
@@ -89,19 +97,32 @@ void describe(V& v, ModelSection& c) {
 template <class V>
 void describe(V& v, ParallelSection& c) {
   v("tensor", c.tensor,
-    {.meaning = "Tensor-parallel size. This version supports 1.", .minimum = 1, .maximum = 1});
+    {.meaning =
+         "Ranks that divide each layer (tensor parallelism, with sequence parallelism between "
+         "the blocks); `auto`: 1, or as many ranks of a node as the memory needs. Divides "
+         "the attention heads; divides the key/value heads or is a multiple of them."});
   v("shard", c.shard,
-    {.meaning = "Ranks that share the optimizer state; `auto`: all. This version supports `auto` "
-                "and the number of ranks.",
-     .minimum = 1});
+    {.meaning = "Data-parallel ranks that divide the state as `zero` says; `auto`: all that "
+                "`tensor` and `replicate` leave."});
   v("replicate", c.replicate,
-    {.meaning = "Groups that hold the state in full each. This version supports 1.",
-     .minimum = 1,
-     .maximum = 1});
+    {.meaning =
+         "Groups of `tensor * shard` ranks that hold the state in full each (hybrid "
+         "sharding); `auto`: what `tensor` and `shard` leave, 1 where `shard` is `auto` too."});
   v("zero", c.zero,
-    {.meaning = "ZeRO stage. This version supports 1 (optimizer state sharded).",
+    {.meaning = "ZeRO stage: what the ranks of `shard` divide. 0: nothing, they are replicas. 1: "
+                "Adam's moments. 2: gradients too. 3: weights too, gathered a block ahead of their "
+                "use. `auto`: the lowest from 1 on that fits the memory."});
+  v("reproducible", c.reproducible,
+    {.meaning = "The same losses and weights, to the bit, for every number of data-parallel ranks "
+                "that divides `reduction_lanes` (on one processor model, set of libraries and "
+                "tensor size). Gradients then stay whole on each rank at every ZeRO stage, and "
+                "`batch.micro_packs` must be given."});
+  v("reduction_lanes", c.reduction_lanes,
+    {.meaning = "Equal parts of a step's packs whose gradients are summed in one fixed order in a "
+                "reproducible run; a power of two. `batch.packs` must be a multiple of "
+                "reduction_lanes * micro_packs.",
      .minimum = 1,
-     .maximum = 1});
+     .maximum = 1 << 16});
 }
 
 template <class V>
@@ -434,6 +455,12 @@ void describe(V& v, Config& c) {
     {.meaning = "Type of weights and activations. This version trains on CPU in fp32.",
      .choices = {"fp32"}});
   v("parallel", c.parallel, {.meaning = "How the ranks divide the work."});
+  v("recompute", c.recompute,
+    {.meaning =
+         "What a block's forward does not keep, but its backward computes again: nothing; the "
+         "outputs of the norms; also queries, keys, values and the output of attention; all "
+         "but the block's input. `share`: of how many of the blocks. Less memory, more time, "
+         "the same numbers to the bit."});
   v("batch", c.batch, {.meaning = "The global batch."});
   v("pack", c.pack, {.meaning = "How examples become packs."});
   v("clean", c.clean, {.meaning = "What is left out of the rounds' examples for its content."});

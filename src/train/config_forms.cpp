@@ -48,6 +48,49 @@ std::string to_yaml(const AutoCount& value) {
 }
 std::string yaml_form(const AutoCount& /*value*/) { return "auto or whole number"; }
 
+void read_yaml(const YamlNode& node, ZeroStage& value, const std::string& path,
+               Problems& problems) {
+  if (is_text(node, "auto")) {
+    value.value = -1;
+    return;
+  }
+  Problems own;
+  base::read_scalar(node, value.value, path, own);
+  if (!own.empty() || value.value < 0 || value.value > 3) {
+    expected(node, path, "auto, 0, 1, 2 or 3", problems);
+  }
+}
+std::string to_yaml(const ZeroStage& value) {
+  return value.automatic() ? "auto" : fmt::format("{}", value.value);
+}
+std::string yaml_form(const ZeroStage& /*value*/) { return "auto, 0, 1, 2, 3"; }
+
+void read_yaml(const YamlNode& node, RecomputeSection& value, const std::string& path,
+               Problems& problems) {
+  const base::Field what{.meaning = "", .choices = {"none", "norms", "attention", "block"}};
+  value = {};
+  if (node.kind == Kind::kMap) {
+    ConfigReader reader(node, path, problems);
+    reader("what", value.what, what);
+    reader("share", value.share, base::Field{.meaning = "", .minimum = 0, .maximum = 1});
+    reader.finish();
+    return;
+  }
+  for (const auto& choice : what.choices) {
+    if (!is_text(node, std::string(choice).c_str())) continue;
+    value.what = choice;
+    return;
+  }
+  expected(node, path, "none, norms, attention, block, or {what: ..., share: 0.5}", problems);
+}
+std::string to_yaml(const RecomputeSection& value) {
+  if (value.share == 1) return value.what;
+  return fmt::format("{{what: {}, share: {}}}", value.what, value.share);
+}
+std::string yaml_form(const RecomputeSection& /*value*/) {
+  return "none, norms, attention, block, {what: block, share: 0.5}";
+}
+
 void read_yaml(const YamlNode& node, Share& value, const std::string& path, Problems& problems) {
   if (is_text(node, "auto")) {
     value.value = 0;

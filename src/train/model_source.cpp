@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <bit>
 #include <filesystem>
+#include <map>
 
 #include "base/error.hpp"
-#include "base/hash.hpp"
+#include "checkpoint/digest.hpp"
 #include "model/grow.hpp"
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
@@ -16,11 +18,6 @@ namespace {
 
 using checkpoint::Checkpoint;
 using checkpoint::Verify;
-
-void copy_in(const Checkpoint& source, const std::string& name, base::Slice elements,
-             at::Tensor target) {
-  source.read(name, elements, target.data_ptr<float>());
-}
 
 // " hidden_size 64 there, 32 here; ...": in the words of config.json.
 std::string differences(const model::Shape& there, const model::Shape& here) {
@@ -88,22 +85,26 @@ void load_weights(const std::string& path, model::Model& model, Rows rows, comm:
   if (is_checkpoint(path)) {
     const auto source = Checkpoint::open(path, control, Verify::kFull);
     control.agree([&] { restore(source, model, false); });
+    model.gather_weights();
     return;
   }
   for (const auto& remark : model::load_hf(path, model, control)) console.line("{}", remark);
 }
 
 std::string weights_digest(const model::Model& model) {
-  base::Hasher hasher;
+  uint64_t sum = 0;
   for (size_t u = 0; u < model.unit_count(); ++u) {
     const parallel::Unit& unit = model.unit(u);
-    for (size_t i = 0; i < unit.parameters().size(); ++i) {
-      const at::Tensor weight = unit.weight(i);
-      hasher.add(std::as_bytes(
-          std::span(weight.const_data_ptr<float>(), static_cast<size_t>(weight.numel()))));
-    }
+    parallel::for_each_written_run(unit, [&](size_t i, base::Slice global,
+                                             const parallel::OwnedSegment& segment,
+                                             int64_t offset) {
+      const float* data = unit.owned_weights(segment).const_data_ptr<float>() + offset;
+      sum += checkpoint::digest_part(unit.parameters()[i].name, global.begin, data, global.size());
+    });
   }
-  return hasher.hex();
+  const at::Tensor all = at::full({1}, std::bit_cast<int64_t>(sum), at::kLong);
+  model.mesh().world().all_sum(all, comm::Purpose::kControl).wait();
+  return checkpoint::digest_text(std::bit_cast<uint64_t>(all.item<int64_t>()));
 }
 
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer) {
@@ -119,55 +120,78 @@ std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model
   return tensors;
 }
 
-std::vector<checkpoint::Piece> owned_pieces(model::Model& model, bool optimizer) {
+std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool optimizer) {
   std::vector<checkpoint::Piece> pieces;
   const size_t kinds = optimizer ? 3 : 1;
   size_t first = 0;  // index in logical_tensors() of this unit's first parameter
   for (size_t u = 0; u < model.unit_count(); ++u) {
-    parallel::Unit& unit = model.unit(u);
-    for (const auto& segment : unit.segments()) {
-      const size_t tensor = first + segment.parameter * kinds;
-      const base::Slice flat = unit.flat_range(segment.parameter, segment.global);
-      pieces.push_back(
-          {tensor, segment.global, unit.flat_weights().const_data_ptr<float>() + flat.begin});
-      if (!optimizer) continue;
-      pieces.push_back({tensor + 1, segment.global,
-                        unit.exp_avg().const_data_ptr<float>() + segment.shard_offset});
-      pieces.push_back({tensor + 2, segment.global,
-                        unit.exp_avg_sq().const_data_ptr<float>() + segment.shard_offset});
-    }
+    const parallel::Unit& unit = model.unit(u);
+    parallel::for_each_written_run(
+        unit,
+        [&](size_t i, base::Slice global, const parallel::OwnedSegment& segment, int64_t offset) {
+          const size_t tensor = first + i * kinds;
+          pieces.push_back(
+              {tensor, global, unit.owned_weights(segment).const_data_ptr<float>() + offset});
+          if (!optimizer) return;
+          const int64_t at = segment.shard_offset + offset;
+          pieces.push_back({tensor + 1, global, unit.exp_avg().const_data_ptr<float>() + at});
+          pieces.push_back({tensor + 2, global, unit.exp_avg_sq().const_data_ptr<float>() + at});
+        });
     first += unit.parameters().size() * kinds;
   }
   return pieces;
 }
 
+namespace {
+
+// Rows of the parameter in the checkpoint. UserError unless its shape is the model's, but for rows
+// of new ids where the model may have grown.
+int64_t stored_rows(const Checkpoint& source, const parallel::Parameter& parameter, bool may_grow) {
+  std::vector<int64_t> shape = source.tensor(parameter.name).shape;
+  const int64_t rows = shape[0];
+  if (may_grow && model::has_row_per_id(parameter.name) && rows < parameter.shape[0]) {
+    shape[0] = parameter.shape[0];
+  }
+  if (shape != parameter.shape) {
+    base::fail_user("{}: {} has another shape than this model's.", source.path(), parameter.name);
+  }
+  return rows;
+}
+
+}  // namespace
+
 void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
   for (size_t u = 0; u < model.unit_count(); ++u) {
     parallel::Unit& unit = model.unit(u);
-    for (size_t i = 0; i < unit.parameters().size(); ++i) {
-      const auto& parameter = unit.parameters()[i];
-      std::vector<int64_t> shape = source.tensor(parameter.name).shape;
-      const bool grows = model::has_row_per_id(parameter.name) && shape.size() == 2 &&
-                         shape[0] < parameter.shape[0] && !optimizer;
-      if (grows) shape[0] = parameter.shape[0];
-      if (shape != parameter.shape) {
-        base::fail_user("{}: {} has another shape than this model's.", source.path(),
-                        parameter.name);
+    std::vector<int64_t> rows;
+    for (const auto& parameter : unit.parameters()) {
+      rows.push_back(stored_rows(source, parameter, !optimizer));
+    }
+    std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
+    parallel::for_each_owned_run(unit, [&](size_t i, base::Slice global,
+                                           const parallel::OwnedSegment& segment, int64_t offset) {
+      const parallel::Parameter& parameter = unit.parameters()[i];
+      const int64_t width = parameter.numel() / parameter.shape[0];
+      const base::Slice old = base::intersect(global, {0, rows[i] * width});
+      float* weights = unit.owned_weights(segment).mutable_data_ptr<float>() + offset;
+      if (!old.empty()) source.read(parameter.name, old, weights);
+      if (old.size() < global.size()) {
+        auto& mean = means[i];
+        if (mean.empty()) {
+          mean = model::mean_row(rows[i], width, [&](base::Slice elements, float* out) {
+            source.read(parameter.name, elements, out);
+          });
+        }
+        model::fill_new_rows(mean, rows[i], global, weights);
       }
-      const int64_t rows = source.tensor(parameter.name).shape[0];
-      const at::Tensor weight = unit.weight(i);
-      copy_in(source, parameter.name, {0, rows * (parameter.numel() / parameter.shape[0])}, weight);
-      if (grows) model::fill_new_rows(weight, rows);
-    }
-    if (!optimizer) continue;
-    for (const auto& segment : unit.segments()) {
-      const std::string& name = unit.parameters()[segment.parameter].name;
-      const auto part = [&](at::Tensor& moments) {
-        return moments.narrow(0, segment.shard_offset, segment.global.size());
-      };
-      copy_in(source, kExpAvgPrefix + name, segment.global, part(unit.exp_avg()));
-      copy_in(source, kExpAvgSqPrefix + name, segment.global, part(unit.exp_avg_sq()));
-    }
+      if (!optimizer) return;
+      const int64_t at = segment.shard_offset + offset;
+      source.read(kExpAvgPrefix + parameter.name, global,
+                  unit.exp_avg().mutable_data_ptr<float>() + at);
+      source.read(kExpAvgSqPrefix + parameter.name, global,
+                  unit.exp_avg_sq().mutable_data_ptr<float>() + at);
+    });
+    unit.mark_changed();
   }
 }
 

@@ -42,14 +42,17 @@ void check_same_model(const std::string& path, const model::Shape& shape, Rows r
 void load_weights(const std::string& path, model::Model& model, Rows rows, comm::Control& control,
                   base::Console& console);
 
-// xxh3-128 of all weights, parameter by parameter in the model's order.
+// Collective over the model's mesh. Digest of all weights, whatever the layout: that of a
+// checkpoint which holds them alone.
 std::string weights_digest(const model::Model& model);
 
 // What a model is to the checkpoint: its weights, and with an optimizer both moments.
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer);
-// This rank's owned pieces, in the order of logical_tensors; pointers into the model's units.
-std::vector<checkpoint::Piece> owned_pieces(model::Model& model, bool optimizer);
-// Reads weights (all of them) and, with `optimizer`, this rank's moments.
+// The pieces that this rank writes; pointers into the model's units. Over all ranks every element
+// comes once.
+std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool optimizer);
+// Reads the weights that this rank owns and, with `optimizer`, their moments. Not collective;
+// Model::gather_weights() must follow where whole weights are read before a forward.
 void restore(const checkpoint::Checkpoint& checkpoint, model::Model& model, bool optimizer);
 
 }  // namespace rondo::train

@@ -10,8 +10,8 @@
 namespace rondo::train {
 
 void print_settings(const Config& config, const std::string& host, const model::Model& model,
-                    int64_t rows_per_micro_batch, double calibration_flops, comm::Control& control,
-                    base::Console& console) {
+                    const Layout& layout, int64_t rows_per_micro_batch, double calibration_flops,
+                    comm::Control& control, base::Console& console) {
   std::map<std::string, int> ranks_by_host;
   for (const auto& name : control.gather_text(host)) ++ranks_by_host[name];
   std::string hosts;
@@ -19,7 +19,7 @@ void print_settings(const Config& config, const std::string& host, const model::
     hosts += fmt::format("{}{} ({})", hosts.empty() ? "" : ", ", name, count);
   }
   int64_t state_bytes = 0;
-  for (size_t u = 0; u < model.unit_count(); ++u) state_bytes += model.unit(u).bytes();
+  for (size_t u = 0; u < model.unit_count(); ++u) state_bytes += model.unit(u).persistent_bytes();
   const auto& shape = model.shape();
   console.line("run         {}", config.run_folder());
   console.line("ranks       {} on {}, {} compute thread(s) each", control.size(), hosts,
@@ -32,12 +32,18 @@ void print_settings(const Config& config, const std::string& host, const model::
       shape.heads, shape.kv_heads, shape.ffn, shape.vocab, shape.tied ? ", tied" : "");
   console.line("memory      {} of weights, gradients and moments and {} of activations per rank",
                base::format_bytes(state_bytes),
-               base::format_bytes(model::activation_bytes(shape, rows_per_micro_batch)));
+               base::format_bytes(model::activation_bytes(shape, rows_per_micro_batch,
+                                                          layout.mesh.tensor, layout.recompute)));
+  const parallel::MeshSize& mesh = layout.mesh;
+  console.line("layout      replicate {} x shard {} x tensor {}, ZeRO-{}{}", mesh.replicate,
+               mesh.shard, mesh.tensor, layout.zero,
+               layout.lanes > 0 ? fmt::format(", reproducible in {} lanes", layout.lanes) : "");
+  for (const auto& remark : layout.remarks) console.line("            {}", remark);
   for (const auto& round : config.rounds) {
     const auto& batch = round.batch.value;
-    const int64_t micro_batches = batch.packs / (control.size() * batch.micro_packs.value);
+    const int64_t micro_batches = batch.packs / (mesh.data() * batch.micro_packs.value);
     console.line("batch       {}: {} packs of {} tokens = {} ranks x {} micro-batch(es) x {} packs",
-                 round.name, batch.packs, batch.seq_len, control.size(), micro_batches,
+                 round.name, batch.packs, batch.seq_len, mesh.data(), micro_batches,
                  batch.micro_packs.value);
   }
   console.line("calibration {:.1f} GFLOP/s float32 over all ranks", calibration_flops / 1e9);

@@ -9,13 +9,14 @@
 #include "comm/control.hpp"
 #include "model/model.hpp"
 #include "train/config.hpp"
+#include "train/layout.hpp"
 
 namespace rondo::train {
 
 // Collective over all ranks (hosts are gathered). Effective settings of a run.
 void print_settings(const Config& config, const std::string& host, const model::Model& model,
-                    int64_t rows_per_micro_batch, double calibration_flops, comm::Control& control,
-                    base::Console& console);
+                    const Layout& layout, int64_t rows_per_micro_batch, double calibration_flops,
+                    comm::Control& control, base::Console& console);
 
 class ProgressLine {
  public:

@@ -13,11 +13,13 @@ std::string exported_folder(const Config& config, const RoundSection& round) {
   return fmt::format("{}/rounds/{}/model", config.run_folder(), round.name);
 }
 
-void export_round(const Config& config, const RunState& state, const model::Model& model,
-                  const std::string& target) {
+void export_round(const Config& config, const RunState& state, model::Model& model,
+                  const std::string& target, comm::Control& control) {
   // One left by an earlier start holds the same weights, or those of a round since undone.
-  storage::remove_leftovers(target);
-  std::filesystem::remove_all(target);
+  control.on_first([&] {
+    storage::remove_leftovers(target);
+    std::filesystem::remove_all(target);
+  });
   model::ExportOptions options;
   options.target = target;
   options.tokenizer_folder = config.tokenizer_folder();
@@ -26,7 +28,7 @@ void export_round(const Config& config, const RunState& state, const model::Mode
                                                   : model::ExportType::kFp32;
   options.end_of_turn = state.end_of_turn;
   options.chat_template = state.chat_template;
-  model::export_hf(model, options);
+  model::export_hf(model, options, control);
 }
 
 }  // namespace rondo::train

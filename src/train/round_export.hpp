@@ -11,9 +11,9 @@ namespace rondo::train {
 
 std::string exported_folder(const Config& config, const RoundSection& round);
 
-// Called on rank 0. Writes the model to `target` in place of what an earlier start left there, with
-// the tokenizer's files, the chat template and the end-of-turn ids it was trained by.
-void export_round(const Config& config, const RunState& state, const model::Model& model,
-                  const std::string& target);
+// Collective over all ranks. Writes the model to `target` in place of what an earlier start left
+// there, with the tokenizer's files, the chat template and the end-of-turn ids it was trained by.
+void export_round(const Config& config, const RunState& state, model::Model& model,
+                  const std::string& target, comm::Control& control);
 
 }  // namespace rondo::train

@@ -14,6 +14,7 @@
 #include "train/base_model.hpp"
 #include "train/calibration.hpp"
 #include "train/evaluation.hpp"
+#include "train/layout.hpp"
 #include "train/ledger_line.hpp"
 #include "train/memory.hpp"
 #include "train/metrics_line.hpp"
@@ -79,8 +80,11 @@ class Run {
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     control_.on_first([&] { check_fresh(config_, data_); });
-    model_ = std::make_unique<model::Model>(shape, group_, true);
-    stepper_ = std::make_unique<Stepper>(*model_, group_, control_);
+    const auto hosts = control_.gather_text(hooks_.host);
+    control_.agree([&] { layout_ = choose_layout(config_, shape, hosts); });
+    mesh_ = std::make_unique<parallel::Mesh>(group_, layout_.mesh);
+    model_ = std::make_unique<model::Model>(shape, *mesh_, layout_.training());
+    stepper_ = std::make_unique<Stepper>(*model_, control_);
     saver_ = std::make_unique<Saver>(config_, *model_, control_, console_);
     // A checkpoint that cannot be gone on from, or a base that cannot be read, is refused before
     // anything in the folder changes.
@@ -98,7 +102,8 @@ class Run {
     control_.on_first([&] { folder_->keep(config_); });
     choose_micro_batches();
     calibration_ = calibrate(group_);
-    print_settings(config_, hooks_.host, *model_, most_rows(), calibration_, control_, console_);
+    print_settings(config_, hooks_.host, *model_, layout_, most_rows(), calibration_, control_,
+                   console_);
     if (!data_.other_tokenizer.empty()) console_.warn("{}", data_.other_tokenizer);
     control_.on_first([&] {
       metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.step);
@@ -179,7 +184,7 @@ class Run {
     for (auto& round : config_.rounds) {
       BatchSection& batch = round.batch.value;
       if (!batch.micro_packs.automatic()) continue;
-      const int64_t per_rank = batch.packs / control_.size();
+      const int64_t per_rank = batch.packs / mesh_->size().data();
       const auto before = state_.micro_packs.find(round.name);
       const bool usable = before != state_.micro_packs.end() && per_rank % before->second == 0;
       batch.micro_packs.value =
@@ -216,7 +221,7 @@ class Run {
 
   void evaluate_row(const std::string& name) {
     const auto evaluator =
-        sets_->evaluator(config_.evaluate.max_examples, config_, group_, control_);
+        sets_->evaluator(config_.evaluate.max_examples, config_, mesh_->data(), control_);
     state_.matrix.set(name, evaluator.evaluate(*stepper_));
     control_.on_first([&] {
       folder_->event({{"event", "evaluated"},
@@ -237,8 +242,7 @@ class Run {
     }
     if (round.optimizer_state == "reset") {
       for (size_t u = 0; u < model_->unit_count(); ++u) {
-        model_->unit(u).exp_avg().zero_();
-        model_->unit(u).exp_avg_sq().zero_();
+        model_->unit(u).reset_moments();
       }
       state_.adam_step = 0;
       state_.schedule_start = state_.step;
@@ -296,8 +300,8 @@ class Run {
         batch.read_ahead.automatic() ? 2 * batch.micro_packs.value : batch.read_ahead.value;
     data::Loader loader(sets_->round(i), {.packs_per_step = batch.packs,
                                           .micro_packs = batch.micro_packs.value,
-                                          .rank = group_.rank(),
-                                          .size = group_.size(),
+                                          .rank = mesh_->data().rank(),
+                                          .size = mesh_->data().size(),
                                           .seed = static_cast<uint64_t>(config_.run.seed) + i,
                                           .average = average_of(config_),
                                           .read_ahead = ahead});
@@ -340,8 +344,8 @@ class Run {
       const bool evaluates = sets_->any_heldout() && state_.round_step < total &&
                              is_due(evaluate.every, state_.round_step, epoch);
       if (evaluates) {
-        row =
-            sets_->evaluator(evaluate.max_examples, config_, group_, control_).evaluate(*stepper_);
+        row = sets_->evaluator(evaluate.max_examples, config_, mesh_->data(), control_)
+                  .evaluate(*stepper_);
       }
       const double speed = result.totals.flops / seconds / calibration_;
       log_step(round, result, settings.adamw.lr, seconds, loader.waited_s() - waited_before, speed,
@@ -441,7 +445,7 @@ class Run {
   std::string export_round(const RoundSection& round) {
     if (!config_.exports.rounds) return "";
     const std::string target = exported_folder(config_, round);
-    control_.on_first([&] { train::export_round(config_, state_, *model_, target); });
+    train::export_round(config_, state_, *model_, target, control_);
     console_.line("exported {}", target);
     if (!holds_tokenizer(config_.tokenizer_folder())) {
       console_.warn("{} has no tokenizer, as none is named: give `tokenizer: FOLDER`", target);
@@ -494,6 +498,8 @@ class Run {
   std::unique_ptr<MetricsLog> metrics_;  // on rank 0
   RunData data_;
   std::unique_ptr<RunSets> sets_;
+  Layout layout_;
+  std::unique_ptr<parallel::Mesh> mesh_;
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<Stepper> stepper_;
   std::unique_ptr<Saver> saver_;

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <exception>
+
+#include "base/error.hpp"
 
 namespace rondo::train {
 
@@ -24,62 +27,108 @@ void add(Totals& totals, const data::PackedBatch& batch, const kernels::HeadLoss
   totals.attention_pairs += static_cast<double>(batch.layout.attention_pairs);
 }
 
-// Collective over the group: sums in float64.
-void all_sum(comm::Group& group, std::vector<double>& values) {
-  at::Tensor sums = at::tensor(values, at::kDouble);
-  group.all_sum(sums, comm::Purpose::kMetrics).wait();
-  const double* data = sums.const_data_ptr<double>();
-  values.assign(data, data + sums.numel());
+constexpr size_t kFields = 6;
+std::array<double*, kFields> fields(Totals& totals) {
+  return {&totals.weighted_loss,    &totals.weight,      &totals.correct,
+          &totals.trainable_tokens, &totals.real_tokens, &totals.attention_pairs};
+}
+
+// Collective over the group. What each rank gives, in the order of ranks.
+std::vector<double> gathered(comm::Group& group, const std::vector<double>& mine) {
+  const at::Tensor all = at::empty({group.size() * static_cast<int64_t>(mine.size())}, at::kDouble);
+  group.all_gather(all, at::tensor(mine, at::kDouble), comm::Purpose::kMetrics).wait();
+  const double* data = all.const_data_ptr<double>();
+  return {data, data + all.numel()};
 }
 
 }  // namespace
 
-Stepper::Stepper(model::Model& model, comm::Group& group, comm::Control& control)
-    : model_(model), group_(group), control_(control) {
-  model_.set_poll([&group] { group.poll(); });
+Stepper::Stepper(model::Model& model, comm::Control& control) : model_(model), control_(control) {
+  for (size_t u = 0; u < model_.unit_count(); ++u) reductions_.emplace_back(model_.unit(u));
+  parallel::Mesh& mesh = model_.mesh();
+  const int64_t lanes = model_.settings().state.lanes;
+  if (lanes > 0) lanes_here_ = lanes / mesh.size().data();
+  model_.set_poll([&mesh] { mesh.poll(); });
 }
 
-void Stepper::sum_over_ranks(Totals& totals, std::vector<double>& more) {
-  std::vector<double> values = {totals.weighted_loss, totals.weight,
-                                totals.correct,       totals.trainable_tokens,
-                                totals.real_tokens,   totals.attention_pairs};
-  const size_t own = values.size();
-  values.insert(values.end(), more.begin(), more.end());
-  all_sum(group_, values);
-  totals.weighted_loss = values[0];
-  totals.weight = values[1];
-  totals.correct = values[2];
-  totals.trainable_tokens = values[3];
-  totals.real_tokens = values[4];
-  totals.attention_pairs = values[5];
-  more.assign(values.begin() + static_cast<std::ptrdiff_t>(own), values.end());
+Totals Stepper::sum_over_ranks(const std::vector<Totals>& parts) {
+  std::vector<double> mine;
+  for (Totals part : parts) {
+    for (const double* field : fields(part)) mine.push_back(*field);
+  }
+  const std::vector<double> all = gathered(model_.mesh().data(), mine);
+  Totals totals;
+  for (size_t i = 0; i < all.size(); ++i) *fields(totals)[i % kFields] += all[i];
   totals.flops = model_.shape().model_flops(static_cast<int64_t>(totals.real_tokens),
                                             static_cast<int64_t>(totals.attention_pairs),
                                             static_cast<int64_t>(totals.trainable_tokens));
+  return totals;
 }
 
 StepResult Stepper::run(const std::vector<data::PackedBatch>& batches,
                         const StepSettings& settings) {
-  std::vector<double> weight = {0};
-  for (const auto& batch : batches) weight[0] += batch.weight;
-  all_sum(group_, weight);
-  return run({.weight = weight[0],
+  double mine = 0;
+  for (const auto& batch : batches) mine += batch.weight;
+  double weight = 0;
+  for (const double part : gathered(model_.mesh().data(), {mine})) weight += part;
+  return run({.weight = weight,
               .micro_batches = std::ssize(batches),
               .next = [&](int64_t m) { return batches[static_cast<size_t>(m)]; }},
              settings);
 }
 
+void Stepper::reduce(size_t u, int64_t m, int64_t micro_batches) {
+  const bool last = m + 1 == micro_batches;
+  const parallel::StateSettings& state = model_.settings().state;
+  if (state.lanes > 0) {
+    const int64_t each = micro_batches / lanes_here_;
+    if ((m + 1) % each == 0) model_.unit(u).end_lane(m / each, lanes_here_);
+  }
+  if (!last && !state.transient_grads()) return;
+  reductions_[u].start();
+  // The unit before has had the whole backward of this one to be summed.
+  if (u + 1 < reductions_.size()) reductions_[u + 1].advance(last);
+  if (u == 0) reductions_[u].advance(last);
+}
+
+double Stepper::gradient_norm(std::string& not_finite) {
+  std::vector<double> squares;
+  for (size_t u = model_.unit_count(); u > 0; --u) {
+    reductions_[u - 1].finish();
+    const std::vector<double> of_unit = parallel::owned_squared_norms(model_.unit(u - 1));
+    const bool finite = std::ranges::all_of(of_unit, [](double x) { return std::isfinite(x); });
+    if (!finite && not_finite.empty()) {
+      not_finite = fmt::format("the gradient of unit {} is not finite", model_.unit(u - 1).name());
+    }
+    squares.insert(squares.end(), of_unit.begin(), of_unit.end());
+  }
+  return std::sqrt(parallel::sum_of_squares(squares, model_.mesh()));
+}
+
+std::string Stepper::who_is_not_finite(const std::string& mine) {
+  const auto texts = control_.gather_text(mine);
+  // A loss that is not finite spoils every rank's summed gradient: then only losses are named.
+  const bool any_loss = std::ranges::any_of(
+      texts, [](const std::string& text) { return text.starts_with("the loss"); });
+  std::string all;
+  for (size_t r = 0; r < texts.size(); ++r) {
+    if (texts[r].empty() || (any_loss && !texts[r].starts_with("the loss"))) continue;
+    all += fmt::format("{}rank {}: {}", all.empty() ? "" : "; ", r, texts[r]);
+  }
+  return all;
+}
+
 StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
+  RONDO_CHECK(data.micro_batches % lanes_here_ == 0, "{} micro-batches in {} lanes",
+              data.micro_batches, lanes_here_);
   // The denominator is known before the first forward, so gradients need no later scaling.
   const double scale = data.weight > 0 ? 1 / data.weight : 0;
   model_.zero_grad();
   StepResult result;
   std::string not_finite;
   std::exception_ptr failed;
+  std::vector<Totals> lanes(static_cast<size_t>(lanes_here_));
   for (int64_t m = 0; m < data.micro_batches; ++m) {
-    const bool last = m + 1 == data.micro_batches;
-    model::GradientReady ready;
-    if (last) ready = [&](size_t unit) { model_.unit(unit).start_reduce(); };
     // A rank that cannot read goes on with padding, as the others wait for it in the reductions.
     data::PackedBatch batch;
     try {
@@ -88,58 +137,43 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
       failed = std::current_exception();
     }
     if (failed) batch = data::PackedBatch::empty(data.packs, data.seq_len);
-    const auto loss = model_.forward_backward(input_of(batch), scale, ready);
+    const auto loss = model_.forward_backward(
+        input_of(batch), scale, [&](size_t unit) { reduce(unit, m, data.micro_batches); });
     if (!std::isfinite(loss.weighted_loss) && not_finite.empty()) {
       not_finite = fmt::format("the loss of micro-batch {} is not finite", m);
     }
-    add(result.totals, batch, loss);
+    add(lanes[static_cast<size_t>(m * lanes_here_ / data.micro_batches)], batch, loss);
   }
-  double squared = 0;
-  for (size_t u = model_.unit_count(); u > 0; --u) {
-    parallel::Unit& unit = model_.unit(u - 1);
-    unit.finish_reduce();
-    const double unit_squared = parallel::owned_squared_norm(unit);
-    if (!std::isfinite(unit_squared) && not_finite.empty()) {
-      not_finite = fmt::format("the gradient of unit {} is not finite", unit.name());
-    }
-    squared += unit_squared;
-  }
-  std::vector<double> sums = {squared};
-  sum_over_ranks(result.totals, sums);
-  result.grad_norm = std::sqrt(sums[0]);
+  result.grad_norm = gradient_norm(not_finite);
+  result.totals = sum_over_ranks(lanes);
   control_.agree([&] {
     if (failed) std::rethrow_exception(failed);
   });
 
   if (!std::isfinite(result.grad_norm) || !std::isfinite(result.totals.weighted_loss)) {
     result.updated = false;
-    // A loss that is not finite spoils every rank's summed gradient: then only losses are named.
-    const auto texts = control_.gather_text(not_finite);
-    const bool any_loss = std::ranges::any_of(
-        texts, [](const std::string& text) { return text.starts_with("the loss"); });
-    for (size_t r = 0; r < texts.size(); ++r) {
-      if (texts[r].empty() || (any_loss && !texts[r].starts_with("the loss"))) continue;
-      result.not_finite +=
-          fmt::format("{}rank {}: {}", result.not_finite.empty() ? "" : "; ", r, texts[r]);
-    }
+    result.not_finite = who_is_not_finite(not_finite);
     return result;
   }
   const double clip =
       settings.clip > 0 && result.grad_norm > settings.clip ? settings.clip / result.grad_norm : 1;
   for (size_t u = 0; u < model_.unit_count(); ++u) {
     parallel::update_owned(model_.unit(u), settings.adamw, settings.adam_step, clip);
-    model_.unit(u).gather_weights();
   }
+  // The others follow, each beside the computation before it (parallel/prefetch.hpp).
+  if (!model_.settings().state.transient_weights()) model_.unit(0).start_gather();
   return result;
 }
 
 Totals Stepper::evaluate(const std::vector<data::PackedBatch>& batches) {
   Totals totals;
   for (const auto& batch : batches) {
-    add(totals, batch, model_.forward(input_of(batch)));
+    Totals part;
+    add(part, batch, model_.forward(input_of(batch)));
+    Totals sum = sum_over_ranks({part});
+    for (size_t i = 0; i < kFields; ++i) *fields(totals)[i] += *fields(sum)[i];
+    totals.flops += sum.flops;
   }
-  std::vector<double> none;
-  sum_over_ranks(totals, none);
   return totals;
 }
 

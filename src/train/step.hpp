@@ -15,6 +15,7 @@
 #include "data/batch.hpp"
 #include "model/model.hpp"
 #include "parallel/optimizer.hpp"
+#include "parallel/reduction.hpp"
 
 namespace rondo::train {
 
@@ -56,25 +57,34 @@ struct StepData {
 
 class Stepper {
  public:
-  // `group` is the group that the model's units are sharded over.
-  Stepper(model::Model& model, comm::Group& group, comm::Control& control);
+  // Both must outlive this; the control's ranks are those of the model's mesh.
+  Stepper(model::Model& model, comm::Control& control);
 
-  // Collective over the group and the control's ranks. When a loss or norm is not finite on any
-  // rank nothing is updated on any.
+  // Collective over the control's ranks; those of the tensor axis have the same data. When a loss
+  // or norm is not finite on any rank nothing is updated on any.
   StepResult run(const StepData& data, const StepSettings& settings);
   // The same of micro-batches in memory; every rank has the same number of them.
   StepResult run(const std::vector<data::PackedBatch>& batches, const StepSettings& settings);
 
-  // Collective over the group. Sums of a forward pass over this rank's batches.
+  // Collective over the control's ranks. Sums of a forward pass over this rank's batches.
   Totals evaluate(const std::vector<data::PackedBatch>& batches);
 
  private:
-  // Collective over the group: sums every field but flops, then works it out.
-  void sum_over_ranks(Totals& totals, std::vector<double>& more);
+  // Collective over the data group. Sums every field but flops over ranks and each rank's `parts`
+  // in their order, then works out flops.
+  Totals sum_over_ranks(const std::vector<Totals>& parts);
+  // Collective over the control's ranks, in the backward of micro-batch m: unit's gradient of it is
+  // complete.
+  void reduce(size_t unit, int64_t m, int64_t micro_batches);
+  // Collective over the mesh. What is not finite in this rank's summed gradients is added to
+  // not_finite.
+  double gradient_norm(std::string& not_finite);
+  std::string who_is_not_finite(const std::string& mine);
 
   model::Model& model_;
-  comm::Group& group_;
   comm::Control& control_;
+  std::vector<parallel::Reduction> reductions_;  // by unit
+  int64_t lanes_here_ = 1;                       // reproducible mode: of this rank, else 1
 };
 
 }  // namespace rondo::train

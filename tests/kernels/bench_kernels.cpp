@@ -222,8 +222,8 @@ void head_loss_of(benchmark::State& state) {
   const at::Tensor weights = at::ones({n});
   at::Tensor dx = filled({kRows, kHidden}), dhead = at::zeros({kVocabulary, kHidden});
   time(state, [&] {
-    benchmark::DoNotOptimize(
-        head_loss(x, head, rows, labels, weights, 1e-3, &dx, &dhead, nullptr, state.range(0)));
+    benchmark::DoNotOptimize(head_loss(x, head, rows, labels, weights, 1e-3, &dx, &dhead, nullptr,
+                                       {.chunk_rows = state.range(0)}));
   });
   report_flops(state, 6.0 * static_cast<double>(n * kVocabulary * kHidden));
 }

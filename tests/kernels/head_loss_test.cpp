@@ -41,7 +41,7 @@ class HeadLossOf
   Result run(int64_t chunk_rows) const {
     Result result{{}, unwritten({t, d}), earlier.clone(), unwritten({n})};
     result.sums = head_loss(x, head, rows, labels, weights, kScale, &result.dx, &result.dhead,
-                            &result.losses, chunk_rows);
+                            &result.losses, {.chunk_rows = chunk_rows});
     return result;
   }
 };
@@ -78,8 +78,8 @@ TEST_P(HeadLossOf, EqualsAutograd) {
 TEST_P(HeadLossOf, WithoutGradientsGivesTheSameLoss) {
   const Result result = run(chunk);
   at::Tensor losses = unwritten({n});
-  const HeadLoss alone =
-      head_loss(x, head, rows, labels, weights, kScale, nullptr, nullptr, &losses, chunk);
+  const HeadLoss alone = head_loss(x, head, rows, labels, weights, kScale, nullptr, nullptr,
+                                   &losses, {.chunk_rows = chunk});
   EXPECT_EQ(alone.weighted_loss, result.sums.weighted_loss);
   EXPECT_EQ(alone.correct, result.sums.correct);
   EXPECT_TRUE(same_bits(losses, result.losses));

@@ -21,6 +21,12 @@ namespace {
 using test::TempFolder;
 using Json = nlohmann::json;
 
+// Of a model on one rank.
+void export_alone(Model& model, const ExportOptions& options) {
+  comm::Control control(comm::make_self_group());
+  export_hf(model, options, control);
+}
+
 void put(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 
 // Initialised weights of `shape`, exported to `target`.
@@ -29,7 +35,7 @@ void export_fresh(const Shape& shape, const ExportOptions& options) {
   const auto group = comm::make_self_group();
   Model model(shape, *group, false);
   model.initialise(1);
-  export_hf(model, options);
+  export_alone(model, options);
 }
 
 std::string load_refusal(const std::string& folder, Shape shape) {
@@ -119,12 +125,12 @@ TEST(HfFolder, AHeadBesideATiedEmbeddingMustEqualIt) {
   Model model(shape, *group, false);
   model.initialise(1);
   const TempFolder folder;
-  export_hf(model, {.target = folder / "different"});
+  export_alone(model, {.target = folder / "different"});
   shape.tied = true;
   EXPECT_NE(load_refusal(folder / "different", shape).find("differ"), std::string::npos);
 
   model.unit(model.unit_count() - 1).weight(1).copy_(model.unit(0).weight(0));
-  export_hf(model, {.target = folder / "same"});
+  export_alone(model, {.target = folder / "same"});
   Model tied(shape, *group, false);
   const std::vector<std::string> remarks = load_hf(folder / "same", tied, control);
   ASSERT_EQ(remarks.size(), 1U);
@@ -142,7 +148,7 @@ TEST(HfFolder, WeightsThatAreNotFiniteAreNamed) {
     model.block(1).down.view(-1)[777].fill_(bad);
     model.final_norm()[3].fill_(bad);
     const TempFolder folder;
-    export_hf(model, {.target = folder / "m"});
+    export_alone(model, {.target = folder / "m"});
     const std::string text = load_refusal(folder / "m", shape);
     EXPECT_NE(text.find("2 tensors with NaN or infinity: model.layers.1.mlp.down_proj.weight, "
                         "model.norm.weight"),

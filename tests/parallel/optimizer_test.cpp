@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "comm/local_world.hpp"
+#include "parallel/reduction.hpp"
 #include "support/close.hpp"
 
 namespace rondo::parallel {
@@ -36,29 +37,31 @@ constexpr AdamWSettings kSettings = {
     .lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1};
 
 // Weights after kSteps on this many ranks.
-std::vector<at::Tensor> train(int size, double clip, std::vector<double>* norms = nullptr) {
+std::vector<at::Tensor> train(int size, double clip, std::vector<double>* norms = nullptr,
+                              int zero = 1) {
   std::vector<at::Tensor> result;
   comm::LocalWorld::run(size, [&](comm::Group& group) {
-    Unit unit("u", parameters(), group, true);
+    Mesh mesh(group);
+    BufferPool pool;
+    Unit unit("u", parameters(), mesh, {.training = true, .zero = zero}, pool);
+    Reduction reduction(unit);
     unit.initialise(9);
     for (int64_t step = 1; step <= kSteps; ++step) {
-      unit.zero_grad();
+      unit.zero_grads();
+      unit.begin_grads();
       for (size_t p = 0; p < unit.parameters().size(); ++p) {
         unit.grad(p).view({-1}).copy_(
             part_of_gradient(p, unit.parameters()[p].numel(), step, group.rank(), group.size()));
       }
-      unit.start_reduce();
-      unit.finish_reduce();
-      at::Tensor squared = at::full({1}, owned_squared_norm(unit), at::kDouble);
-      group.all_sum(squared, comm::Purpose::kMetrics).wait();
-      const double norm = std::sqrt(squared.item<double>());
+      reduction.start();
+      reduction.finish();
+      const double norm = std::sqrt(sum_of_squares(owned_squared_norms(unit), mesh));
       if (norms != nullptr && group.rank() == 0) norms->push_back(norm);
       update_owned(unit, kSettings, step, clip > 0 ? clip / norm : 1);
-      unit.gather_weights();
     }
-    if (group.rank() != size - 1) return;
     for (size_t p = 0; p < unit.parameters().size(); ++p) {
-      result.push_back(unit.weight(p).clone());
+      const at::Tensor weight = unit.whole(p).clone();
+      if (group.rank() == size - 1) result.push_back(weight);
     }
   });
   return result;
@@ -68,7 +71,9 @@ std::vector<at::Tensor> train(int size, double clip, std::vector<double>* norms 
 // 2, in float64 on whole tensors.
 std::vector<at::Tensor> plain(double clip) {
   const auto self = comm::make_self_group();
-  Unit unit("u", parameters(), *self, false);
+  Mesh mesh(*self);
+  BufferPool pool;
+  Unit unit("u", parameters(), mesh, {}, pool);
   unit.initialise(9);
   std::vector<at::Tensor> w, m, v;
   for (size_t p = 0; p < unit.parameters().size(); ++p) {
@@ -105,10 +110,13 @@ TEST(ShardedAdamW, IsToTheBitTheSameOnAnyNumberOfRanks) {
     ASSERT_EQ(one.size(), parameters().size());
     for (const int size : {2, 3, 4}) {
       std::vector<double> other_norms;
-      const auto several = train(size, clip, &other_norms);
-      EXPECT_EQ(other_norms, norms) << size;
-      for (size_t p = 0; p < one.size(); ++p) {
-        EXPECT_TRUE(at::equal(several[p], one[p])) << size << " ranks, parameter " << p;
+      for (int zero = 1; zero <= 3; ++zero) {
+        other_norms.clear();
+        const auto several = train(size, clip, &other_norms, zero);
+        EXPECT_EQ(other_norms, norms) << size;
+        for (size_t p = 0; p < one.size(); ++p) {
+          EXPECT_TRUE(at::equal(several[p], one[p])) << size << " ranks, parameter " << p;
+        }
       }
     }
   }
@@ -124,12 +132,15 @@ TEST(ShardedAdamW, IsPlainAdamW) {
 
 TEST(ShardedAdamW, DecaysMatricesAlone) {
   comm::LocalWorld::run(3, [&](comm::Group& group) {
-    Unit unit("u", parameters(), group, true);
+    Mesh mesh(group);
+    BufferPool pool;
+    Unit unit("u", parameters(), mesh, {.training = true}, pool);
     unit.initialise(9);
     std::vector<at::Tensor> before;
-    for (size_t p = 0; p < 4; ++p) before.push_back(unit.weight(p).clone());
+    for (size_t p = 0; p < 4; ++p) before.push_back(unit.whole(p).clone());
+    unit.zero_grads();
     update_owned(unit, {.lr = 0.5, .weight_decay = 1.0}, 1, 1);
-    unit.gather_weights();
+    unit.finish_gather();
     for (size_t p = 0; p < 4; ++p) {
       const bool decays = unit.parameters()[p].decay;
       EXPECT_TRUE(at::equal(unit.weight(p), before[p] * (decays ? 0.5 : 1.0))) << p;

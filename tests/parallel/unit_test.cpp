@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <mutex>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "comm/local_world.hpp"
+#include "parallel/reduction.hpp"
 
 namespace rondo::parallel {
 namespace {
@@ -20,43 +22,139 @@ std::vector<Parameter> parameters() {
           {.name = "big", .shape = {1100, 1000}, .init_std = 0.02}};
 }
 
-TEST(Unit, SameSeedGivesTheSameWeightsForEveryLayout) {
-  at::Tensor reference;
-  for (const int size : {1, 2, 3, 4}) {
-    comm::LocalWorld::run(size, [&](comm::Group& group) {
-      Unit unit("u", parameters(), group, false);
-      unit.initialise(9);
-      if (size == 1) reference = unit.weight(3).clone();
-      EXPECT_TRUE(at::equal(unit.weight(3), reference));
-      EXPECT_EQ(unit.weight(0).sum().item<double>(), 7);
-    });
+// Every mesh of at most eight ranks with sizes from 1 to 4.
+std::vector<MeshSize> meshes() {
+  std::vector<MeshSize> all;
+  for (int replicate = 1; replicate <= 4; ++replicate) {
+    for (int shard = 1; shard <= 4; ++shard) {
+      for (int tensor = 1; tensor <= 4; ++tensor) {
+        const MeshSize size{replicate, shard, tensor};
+        if (size.ranks() <= 8) all.push_back(size);
+      }
+    }
+  }
+  return all;
+}
+
+// Calls body(mesh, settings) on threads for every mesh and stage; sizes that pieces divide over.
+template <class Body>
+void on_layouts(const Body& body) {
+  for (const MeshSize& size : meshes()) {
+    for (int zero = 1; zero <= 3; ++zero) {
+      comm::LocalWorld::run(size.ranks(), [&](comm::Group& world) {
+        const c10::InferenceMode guard;
+        Mesh mesh(world, size);
+        body(mesh, StateSettings{.training = true, .zero = zero});
+      });
+    }
   }
 }
 
-TEST(Unit, EveryElementHasExactlyOneOwner) {
-  for (const int size : {1, 2, 3, 4, 7}) {
-    std::vector<at::Tensor> owners;
-    for (const auto& p : parameters()) owners.push_back(at::zeros({p.numel()}, at::kInt));
-    std::mutex mutex;
-    comm::LocalWorld::run(size, [&](comm::Group& group) {
-      const Unit unit("u", parameters(), group, false);
-      const std::scoped_lock lock(mutex);
-      int64_t previous = 0;
-      for (const auto& segment : unit.segments()) {
-        EXPECT_GE(segment.shard_offset, previous);
-        previous = segment.shard_offset + segment.global.size();
-        owners[segment.parameter].narrow(0, segment.global.begin, segment.global.size()).add_(1);
+// Of a block in small: column- and row-parallel matrices, heads (12 divide over 1 to 4), key/value
+// heads that several ranks share (2 over 4, 1 over all), and rows that divide over no size.
+std::vector<Parameter> split_parameters() {
+  const auto split = [](const char* name, std::vector<int64_t> shape, Split how, int64_t pieces) {
+    Parameter parameter;
+    parameter.name = name;
+    parameter.shape = std::move(shape);
+    parameter.split = how;
+    parameter.pieces = pieces;
+    parameter.init_std = 0.5;
+    return parameter;
+  };
+  auto list = parameters();
+  list.back().init_std = 0;  // a million random numbers take their time
+  list.push_back(split("q", {24, 7}, Split::kRows, 12));
+  list.push_back(split("kv", {6, 7}, Split::kRows, 1));
+  list.push_back(split("o", {7, 24}, Split::kColumns, 12));
+  list.push_back(split("gate", {37, 7}, Split::kRows, 0));
+  list.push_back(split("down", {7, 37}, Split::kColumns, 0));
+  list.push_back(split("few", {2, 5}, Split::kRows, 0));
+  return list;
+}
+
+TEST(LocalPart, SlicesOfEveryParameterMakeItWhole) {
+  for (const Parameter& parameter : split_parameters()) {
+    for (int size = 1; size <= 4; ++size) {
+      at::Tensor seen = at::zeros({parameter.numel()}, at::kInt);
+      for (int rank = 0; rank < size; ++rank) {
+        const LocalPart part = local_part(parameter, {rank, size});
+        EXPECT_EQ(part.shape, local_part(parameter, {0, size}).shape);
+        EXPECT_EQ(part.parts * part.copies, size);
+        if (part.copy > 0) continue;
+        int64_t local_end = 0;
+        for_each_run(parameter, part, {0, part.numel()}, [&](const StoredRun& run) {
+          EXPECT_GE(run.local, local_end);
+          local_end = run.local + run.global.size();
+          seen.narrow(0, run.global.begin, run.global.size()).add_(1);
+        });
+        EXPECT_LE(local_end, part.numel());
       }
-      EXPECT_LE(previous, unit.shard_numel());
-    });
-    for (const auto& owner : owners) EXPECT_TRUE(at::all(owner == 1).item<bool>());
+      EXPECT_TRUE(at::all(seen == 1).item<bool>()) << parameter.name << " over " << size;
+    }
   }
+}
+
+TEST(LocalPart, RunsOfAPartMeetThoseOfTheWhole) {
+  const Parameter down = split_parameters().at(8);
+  const LocalPart part = local_part(down, {3, 4});  // 10 columns, of which 7 exist
+  std::vector<std::tuple<int64_t, int64_t, int64_t>> runs;
+  for_each_run(down, part, {5, 18}, [&](const StoredRun& run) {
+    runs.emplace_back(run.global.begin, run.global.end, run.local);
+  });
+  const std::vector<std::tuple<int64_t, int64_t, int64_t>> expected = {{35, 37, 5}, {67, 74, 10}};
+  EXPECT_EQ(runs, expected);
+}
+
+TEST(Unit, SameSeedGivesTheSameWeightsForEveryLayout) {
+  std::vector<at::Tensor> reference;
+  BufferPool alone;
+  const auto self = comm::make_self_group();
+  Mesh one(*self);
+  Unit whole("u", split_parameters(), one, {}, alone);
+  whole.initialise(9);
+  for (size_t i = 0; i < whole.parameters().size(); ++i) reference.push_back(whole.whole(i));
+  EXPECT_EQ(reference[0].sum().item<double>(), 7);
+  on_layouts([&](Mesh& mesh, const StateSettings& settings) {
+    BufferPool pool;
+    Unit unit("u", split_parameters(), mesh, settings, pool);
+    unit.initialise(9);
+    for (size_t i = 0; i < reference.size(); ++i) {
+      EXPECT_TRUE(at::equal(unit.whole(i), reference[i])) << unit.parameters()[i].name;
+    }
+  });
+}
+
+TEST(Unit, EveryElementIsWrittenByExactlyOneRank) {
+  std::mutex mutex;
+  std::vector<at::Tensor> writers;
+  int ranks_done = 0;
+  on_layouts([&](Mesh& mesh, const StateSettings& settings) {
+    BufferPool pool;
+    const Unit unit("u", split_parameters(), mesh, settings, pool);
+    const std::scoped_lock lock(mutex);
+    if (ranks_done == 0) {
+      writers.clear();
+      for (const auto& p : unit.parameters()) writers.push_back(at::zeros({p.numel()}, at::kInt));
+    }
+    for_each_written_run(
+        unit, [&](size_t i, base::Slice global, const OwnedSegment& segment, int64_t offset) {
+          EXPECT_LE(offset + global.size(), segment.local.size());
+          writers[i].narrow(0, global.begin, global.size()).add_(1);
+        });
+    if (++ranks_done < mesh.size().ranks()) return;
+    ranks_done = 0;
+    for (const auto& writer : writers) EXPECT_TRUE(at::all(writer == 1).item<bool>());
+  });
 }
 
 TEST(Unit, JoinedParametersAreOneMatrix) {
   const auto group = comm::make_self_group();
-  Unit unit("u", parameters(), *group, true);
+  Mesh mesh(*group);
+  BufferPool pool;
+  Unit unit("u", parameters(), mesh, {.training = true}, pool);
   unit.initialise(1);
+  unit.finish_gather();
   const at::Tensor joined = unit.joined_weight(1, 2);
   EXPECT_EQ(joined.sizes(), (at::IntArrayRef{8, 7}));
   EXPECT_TRUE(at::equal(joined.narrow(0, 5, 3), unit.weight(2)));
@@ -65,29 +163,102 @@ TEST(Unit, JoinedParametersAreOneMatrix) {
   EXPECT_THROW(unit.joined_weight(0, 2), base::Bug);
 }
 
-TEST(Unit, ReduceSumsAndGatherSpreads) {
-  for (const int size : {1, 2, 3, 4}) {
-    comm::LocalWorld::run(size, [&](comm::Group& group) {
-      Unit unit("u", parameters(), group, true);
-      unit.grad(3).fill_(group.rank() + 1);
-      unit.grad(0).fill_(1);
-      unit.start_reduce();
-      unit.finish_reduce();
-      for (const auto& segment : unit.segments()) {
-        const auto range = unit.flat_range(segment.parameter, segment.global);
-        const at::Tensor mine = unit.flat_grads().narrow(0, range.begin, range.size());
-        const double expected = segment.parameter == 3   ? size * (size + 1) / 2.0
-                                : segment.parameter == 0 ? size
-                                                         : 0;
-        EXPECT_TRUE(at::all(mine == expected).item<bool>());
-        unit.flat_weights().narrow(0, range.begin, range.size()).fill_(3);
+// Small whole numbers, so that sums are exact in any order.
+TEST(Reduction, SumsOverDataRanksAndOverCopies) {
+  on_layouts([&](Mesh& mesh, const StateSettings& settings) {
+    BufferPool pool;
+    Unit unit("u", split_parameters(), mesh, settings, pool);
+    Reduction reduction(unit);
+    unit.zero_grads();
+    const int data = mesh.size().data();
+    constexpr int kMicroBatches = 2;
+    for (int m = 0; m < kMicroBatches; ++m) {
+      unit.begin_grads();
+      for (size_t i = 0; i < unit.parameters().size(); ++i) {
+        unit.grad(i).add_(static_cast<double>(i + 1) * (mesh.data().rank() + 1) +
+                          100 * mesh.tensor().rank());
       }
-      unit.gather_weights();
-      for (size_t i = 0; i < 4; ++i) {
-        EXPECT_TRUE(at::all(unit.weight(i) == 3).item<bool>());
+      const bool last = m + 1 == kMicroBatches;
+      if (!last && !settings.transient_grads()) continue;
+      reduction.start();
+      reduction.advance(last);
+    }
+    reduction.finish();
+    for (const OwnedSegment& segment : unit.layout().segments()) {
+      const LocalPart& local = unit.layout().local(segment.parameter);
+      double expected = 0;
+      for (int copy = 0; copy < local.copies; ++copy) {
+        const int tensor_rank = local.part * local.copies + copy;
+        expected += static_cast<double>(segment.parameter + 1) * data * (data + 1) / 2.0 +
+                    100.0 * tensor_rank * data;
       }
-      unit.zero_grad();
-      EXPECT_EQ(unit.flat_grads().abs().sum().item<double>(), 0);
+      expected *= kMicroBatches;
+      EXPECT_TRUE(at::all(unit.owned_grads(segment) == expected).item<bool>())
+          << unit.parameters()[segment.parameter].name;
+    }
+  });
+}
+
+TEST(Unit, UpdatesOfOwnedPartsReachTheWhole) {
+  on_layouts([&](Mesh& mesh, const StateSettings& settings) {
+    BufferPool pool;
+    Unit unit("u", split_parameters(), mesh, settings, pool);
+    unit.initialise(1);
+    unit.finish_gather();
+    unit.release();
+    for (size_t b = 0; b < unit.layout().buckets().size(); ++b) unit.owned_weights(b).fill_(3);
+    unit.mark_changed();
+    unit.finish_gather();
+    for (size_t i = 0; i < unit.parameters().size(); ++i) {
+      EXPECT_TRUE(at::all(unit.weight(i) == 3).item<bool>());
+    }
+    unit.release();
+    // The second time the buffer is there.
+    const int64_t bytes = pool.bytes();
+    unit.finish_gather();
+    EXPECT_EQ(pool.bytes(), bytes);
+  });
+}
+
+// The sum over lanes is one binary tree: with values whose order of addition shows in the result,
+// every number of ranks gives the bits of a plain tree over all lanes.
+TEST(Reduction, LanesGiveTheSameBitsForEveryNumberOfRanks) {
+  constexpr int64_t kLanes = 8;
+  const auto of_lane = [](int64_t lane, int64_t numel) {
+    return at::sin(at::arange(numel, at::kFloat) * (1.0 + 0.37 * static_cast<double>(lane))) *
+           at::pow(at::full({1}, 10.0F), static_cast<double>(lane % 5) - 2);
+  };
+  std::vector<at::Tensor> tree;
+  for (int64_t lane = 0; lane < kLanes; ++lane) tree.push_back(of_lane(lane, 1051 * 1013));
+  for (int64_t distance = 1; distance < kLanes; distance *= 2) {
+    for (int64_t i = 0; i < kLanes; i += 2 * distance) {
+      tree[static_cast<size_t>(i)] =
+          tree[static_cast<size_t>(i)] + tree[static_cast<size_t>(i + distance)];
+    }
+  }
+  Parameter parameter;
+  parameter.name = "big";
+  parameter.shape = {1051, 1013};
+  for (const auto& [replicate, shard] :
+       {std::pair{1, 1}, {1, 2}, {2, 1}, {1, 4}, {2, 2}, {4, 1}, {1, 8}, {2, 4}, {4, 2}, {8, 1}}) {
+    comm::LocalWorld::run(replicate * shard, [&](comm::Group& world) {
+      const c10::InferenceMode guard;
+      Mesh mesh(world, {replicate, shard, 1});
+      BufferPool pool;
+      Unit unit("u", {parameter}, mesh, {.training = true, .lanes = kLanes}, pool);
+      Reduction reduction(unit);
+      unit.zero_grads();
+      const int64_t here = kLanes / world.size();
+      for (int64_t lane = 0; lane < here; ++lane) {
+        unit.grad(0).view({-1}).add_(of_lane(world.rank() * here + lane, parameter.numel()));
+        unit.end_lane(lane, here);
+      }
+      reduction.start();
+      reduction.finish();
+      for (const OwnedSegment& segment : unit.layout().segments()) {
+        const at::Tensor expected = tree[0].narrow(0, segment.local.begin, segment.local.size());
+        EXPECT_TRUE(at::equal(unit.owned_grads(segment), expected)) << replicate << " x " << shard;
+      }
     });
   }
 }

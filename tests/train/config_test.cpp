@@ -322,36 +322,6 @@ TEST(Config, AFileWithoutAMapIsNamedAndToldWhatToHold) {
   }
 }
 
-std::string rank_problems(const Config& config, int ranks) {
-  try {
-    check_ranks(config, ranks);
-  } catch (const base::UserError& error) {
-    return error.what();
-  }
-  return "nothing is wrong";
-}
-
-TEST(CheckRanks, ShowsTheArithmetic) {
-  const Config config = read(kWhole);  // 16 packs, micro_packs 4
-  for (const int ranks : {1, 2, 4}) EXPECT_EQ(rank_problems(config, ranks), "nothing is wrong");
-  const std::string text = rank_problems(config, 3);
-  EXPECT_THAT(text, HasSubstr("rounds[0] (first): batch.packs = 16 does not divide over 3 ranks "
-                              "with micro_packs = 4 (16 / (3 * 4) = 1.333 micro-batches per "
-                              "rank). Use packs = 12 or 24"));
-  EXPECT_THAT(text, HasSubstr("rounds[1] (second)"));
-  EXPECT_THAT(rank_problems(config, 8), HasSubstr("Use packs = 32, another"))
-      << "fewer packs than one micro-batch a rank";
-  const Config automatic = read(kWhole, {"batch.micro_packs=auto"});
-  EXPECT_EQ(rank_problems(automatic, 16), "nothing is wrong");
-  EXPECT_THAT(rank_problems(automatic, 5), HasSubstr("Use packs = 15 or 20"));
-}
-
-TEST(CheckRanks, ShardIsAutoOrTheNumberOfRanks) {
-  EXPECT_EQ(rank_problems(read(kWhole, {"parallel.shard=2"}), 2), "nothing is wrong");
-  EXPECT_THAT(rank_problems(read(kWhole, {"parallel.shard=2"}), 4),
-              HasSubstr("parallel.shard is 2, but there are 4 ranks"));
-}
-
 // What a resume compares.
 TEST(RoundYaml, IsBlindToWhereAndHowOftenThingsAreWritten) {
   const std::string before = round_yaml(read(kWhole), 1);

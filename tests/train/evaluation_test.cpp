@@ -168,7 +168,7 @@ TEST_F(EvaluatorTest, IsTheFormulaOnAnyNumberOfRanks) {
       for (const int64_t micro_packs : {1, 3}) {
         on_ranks(size, [&](comm::Group& group, comm::Control& control) {
           const auto model = new_model(group, 5);
-          Stepper stepper(*model, group, control);
+          Stepper stepper(*model, control);
           const Evaluator evaluator({{"a", set_.get()}}, average, micro_packs, group, control);
           const EvaluationRow row = evaluator.evaluate(stepper);
           ASSERT_EQ(row.size(), 1);
@@ -192,7 +192,7 @@ TEST_F(EvaluatorTest, ATrainingStepHasTheSameLossAsAnEvaluation) {
     for (const int size : {1, 2, 3, 4}) {
       on_ranks(size, [&](comm::Group& group, comm::Control& control) {
         const auto model = new_model(group, 5);
-        Stepper stepper(*model, group, control);
+        Stepper stepper(*model, control);
         data::Loader loader(*set_, {.packs_per_step = base::round_up(set_->packs() + 1, 24),
                                     .micro_packs = 2,
                                     .rank = group.rank(),

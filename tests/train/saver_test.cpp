@@ -145,7 +145,7 @@ TEST_F(SaverTest, MoreEmbeddingRowsStartAsTheMeanOfTheOldOnes) {
   const auto model = new_model(*alone.group, 1);
   const std::string checkpoint = saved(*model, alone);
   const std::string folder = folder_ / "hf";
-  model::export_hf(*model, {.target = folder});
+  model::export_hf(*model, {.target = folder}, alone.control);
   model::Shape grown = tiny_shape();
   grown.vocab += 3;
   for (const std::string& path : {checkpoint, folder}) {

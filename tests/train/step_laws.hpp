@@ -50,8 +50,8 @@ inline void check_ranks_do_not_matter(comm::Group& group, comm::Control& control
   for (const size_t micro_packs : kMicroPacks) {
     const auto reference = new_model(*alone.group, 5);
     const auto model = new_model(group, 5);
-    Stepper one(*reference, *alone.group, alone.control);
-    Stepper all(*model, group, control);
+    Stepper one(*reference, alone.control);
+    Stepper all(*model, control);
     for (int64_t step = 1; step <= 3; ++step) {
       const auto packs = ragged_packs(static_cast<uint64_t>(step));
       const double formula = plain_loss(*reference, packs);
@@ -74,7 +74,7 @@ inline void check_ranks_do_not_matter(comm::Group& group, comm::Control& control
 // Contract 1: no trainable token anywhere is no gradient, no NaN, and no rank left waiting.
 inline void check_zero_weight(comm::Group& group, comm::Control& control) {
   const auto model = new_model(group, 5);
-  Stepper stepper(*model, group, control);
+  Stepper stepper(*model, control);
   const auto before = weights_of(*model);
   StepSettings settings = settings_of(1);
   settings.adamw.weight_decay = 0;
@@ -109,8 +109,8 @@ inline void check_packing_does_not_matter(comm::Group& group, comm::Control& con
   separate.resize(24);
   const auto packed = new_model(group, 5);
   const auto unpacked = new_model(group, 5);
-  Stepper packed_stepper(*packed, group, control);
-  Stepper unpacked_stepper(*unpacked, group, control);
+  Stepper packed_stepper(*packed, control);
+  Stepper unpacked_stepper(*unpacked, control);
   const auto a = packed_stepper.run(share_of(packs, group, 1), settings_of(1));
   const auto b = unpacked_stepper.run(share_of(separate, group, 2), settings_of(1));
   EXPECT_NEAR(a.totals.loss(), b.totals.loss(), 1e-6 * b.totals.loss());
@@ -129,7 +129,7 @@ inline void check_packing_does_not_matter(comm::Group& group, comm::Control& con
 // Every rank holds the same weights after a step, to the bit.
 inline void check_replicas_agree(comm::Group& group, comm::Control& control) {
   const auto model = new_model(group, 5);
-  Stepper stepper(*model, group, control);
+  Stepper stepper(*model, control);
   for (int64_t step = 1; step <= 2; ++step) {
     stepper.run(share_of(ragged_packs(7), group, 3), settings_of(step));
   }
@@ -155,7 +155,7 @@ inline checkpoint::SaveResult save_model(model::Model& model, const std::string&
 // uninterrupted ones.
 inline void check_resume(comm::Group& group, comm::Control& control, const std::string& folder) {
   const auto straight = new_model(group, 5);
-  Stepper straight_stepper(*straight, group, control);
+  Stepper straight_stepper(*straight, control);
   std::vector<double> losses;
   std::vector<double> norms;
   for (int64_t step = 1; step <= 4; ++step) {
@@ -168,7 +168,7 @@ inline void check_resume(comm::Group& group, comm::Control& control, const std::
   const auto resumed = new_model(group, 99);
   restore(checkpoint::Checkpoint::open(folder + "/middle", control, checkpoint::Verify::kFull),
           *resumed, true);
-  Stepper resumed_stepper(*resumed, group, control);
+  Stepper resumed_stepper(*resumed, control);
   for (int64_t step = 3; step <= 4; ++step) {
     const auto packs = ragged_packs(static_cast<uint64_t>(step));
     const auto result = resumed_stepper.run(share_of(packs, group, 3), settings_of(step));
@@ -186,8 +186,8 @@ inline void check_resume(comm::Group& group, comm::Control& control, const std::
 inline void check_failing_read(comm::Group& group, comm::Control& control) {
   const auto model = new_model(group, 5);
   const auto untouched = new_model(group, 5);
-  Stepper stepper(*model, group, control);
-  Stepper other(*untouched, group, control);
+  Stepper stepper(*model, control);
+  Stepper other(*untouched, control);
   const auto packs = ragged_packs(1);
   const auto batches = share_of(packs, group, 3);
   const int guilty = group.size() - 1;
@@ -220,8 +220,8 @@ inline void check_failing_read(comm::Group& group, comm::Control& control) {
 inline void check_not_finite(comm::Group& group, comm::Control& control) {
   const auto model = new_model(group, 5);
   const auto control_model = new_model(group, 5);
-  Stepper stepper(*model, group, control);
-  Stepper control_stepper(*control_model, group, control);
+  Stepper stepper(*model, control);
+  Stepper control_stepper(*control_model, control);
   const auto packs = std::vector<Pack>(12, ragged_packs(1)[5]);
   stepper.run(share_of(packs, group, 1), settings_of(1));
   control_stepper.run(share_of(packs, group, 1), settings_of(1));
@@ -229,6 +229,7 @@ inline void check_not_finite(comm::Group& group, comm::Control& control) {
 
   for (const double bad : {std::nan(""), HUGE_VAL}) {
     // A weight of one rank's copy.
+    model->gather_weights();
     at::Tensor weight = model->unit(1).weight(0).view({-1});
     const float good = weight[3].item<float>();
     if (group.rank() == guilty) weight[3] = bad;

@@ -131,11 +131,12 @@ inline std::unique_ptr<model::Model> new_model(comm::Group& group, uint64_t seed
 }
 
 // Copies of all parameters, in the order of the units.
-inline std::vector<at::Tensor> weights_of(const model::Model& model) {
+// Collective over the model's mesh.
+inline std::vector<at::Tensor> weights_of(model::Model& model) {
   std::vector<at::Tensor> all;
   for (size_t u = 0; u < model.unit_count(); ++u) {
     for (size_t i = 0; i < model.unit(u).parameters().size(); ++i) {
-      all.push_back(model.unit(u).weight(i).clone());
+      all.push_back(model.unit(u).whole(i).clone());
     }
   }
   return all;

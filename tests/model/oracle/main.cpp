@@ -97,10 +97,13 @@ void run(const std::string& folder, const std::string& input_path, const std::st
     }
   }
   writer.finish();
-  model::export_hf(model, {.target = out + "/export",
-                           .tokenizer_folder = folder,
-                           .type = model::ExportType::kFp32,
-                           .end_of_turn = {5}});
+  comm::Control control(comm::make_self_group());
+  model::export_hf(model,
+                   {.target = out + "/export",
+                    .tokenizer_folder = folder,
+                    .type = model::ExportType::kFp32,
+                    .end_of_turn = {5}},
+                   control);
 }
 
 }  // namespace

@@ -1,0 +1,44 @@
+// How the ranks of a run divide its work: the `parallel` section worked out for the ranks, the
+// model and the batches at hand, or refused in words before anything is allocated.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/model.hpp"
+#include "parallel/mesh.hpp"
+#include "parallel/unit.hpp"
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+struct Layout {
+  parallel::MeshSize mesh;
+  int zero = 1;
+  int64_t lanes = 0;  // of reproducible mode, else 0
+  model::Recompute recompute;
+  std::vector<std::string> remarks;  // what was chosen, and why; what may be slow
+
+  model::ModelSettings training() const {
+    return {.state = {.training = true, .zero = zero, .lanes = lanes}, .recompute = recompute};
+  }
+};
+
+// The mesh of so many ranks with a given tensor size; UserError, with the arithmetic, when they do
+// not factor as the configuration asks. `zero`: 0 makes all data-parallel ranks replicas.
+parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, int64_t zero);
+
+// UserError, with the arithmetic, unless every round's batch divides over the data-parallel ranks,
+// and over the lanes of a reproducible run.
+void check_batches(const Config& config, const parallel::MeshSize& mesh);
+
+// What can be said of a configuration and a number of ranks without its model: both of the above,
+// with `auto` as 1.
+void check_ranks(const Config& config, int ranks);
+
+// `hosts`: of the ranks, in their order. UserError when the model does not divide as asked.
+Layout choose_layout(const Config& config, const model::Shape& shape,
+                     const std::vector<std::string>& hosts);
+
+}  // namespace rondo::train

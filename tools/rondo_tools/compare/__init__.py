@@ -1,0 +1,1 @@
+"""Comparisons of rondo with other trainers on this machine."""

@@ -1,0 +1,65 @@
+"""Starts rondo and the peer one after another, each by launch/run, and reads their figures."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rondo_tools.environment import REPOSITORY
+from rondo_tools.errors import UserError
+
+_PEER_PROCESS = Path(__file__).with_name("peer_process.py")
+_THREADS_PER_RANK = "1"
+
+
+def _launch(program, ranks, arguments, settings, says):
+    """Standard output of `program` on `ranks` ranks of one thread, bound as launch/run binds."""
+    environment = {
+        **os.environ,
+        **settings,
+        "RONDO_BINARY": str(program),
+        "OMP_NUM_THREADS": _THREADS_PER_RANK,
+    }
+    launcher = REPOSITORY / "launch" / "run"
+    command = [launcher, "--mpirun", "-n", ranks, *arguments]
+    done = subprocess.run(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise UserError(
+            f"{says} ended with exit code {done.returncode} on {ranks} ranks, expected 0; its "
+            "messages are above. Correct what they say, and run again."
+        )
+    return done.stdout
+
+
+def run_rondo(binary, ranks, layers, steps):
+    """The JSON object of `rondo bench step`."""
+    arguments = ["bench", "step", "--steps", steps, "--layers", layers]
+    return json.loads(_launch(binary, ranks, arguments, {}, "rondo bench step"))
+
+
+def run_peer(peer, ranks, layers, steps, compiled):
+    """The same figures, as far as they are needed, of FSDP2 or DDP."""
+    never = str(1 << 40)
+    settings = {
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(REPOSITORY / "tools"), os.environ.get("PYTHONPATH")])
+        ),
+        # Memory that was freed is used again rather than asked of the kernel page by page.
+        "MALLOC_TRIM_THRESHOLD_": never,
+        "MALLOC_MMAP_THRESHOLD_": never,
+        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
+    }
+    with tempfile.TemporaryDirectory(prefix="rondo-compare-") as folder:
+        result = Path(folder) / "result.json"
+        arguments = [_PEER_PROCESS, "--peer", peer, "--layers", layers, "--steps", steps]
+        arguments += ["--store", Path(folder) / "store", "--result", result]
+        arguments += ["--compile"] if compiled else []
+        _launch(sys.executable, ranks, arguments, settings, f"the peer {peer}")
+        found = json.loads(result.read_text(encoding="ascii"))
+    if "error" in found:
+        raise UserError(found["error"])
+    return found
