@@ -166,23 +166,27 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
   return result;
 }
 
-void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td) {
+void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td,
+           int64_t first_id) {
   const int64_t d = table_vd.size(1);
   for (int64_t row = 0; row < tokens_t.numel(); ++row) {
-    const int64_t token = input<int32_t>(tokens_t)[row];
+    const int64_t id = input<int32_t>(tokens_t)[row] - first_id;
+    const bool here = id >= 0 && id < table_vd.size(0);
     for (int64_t i = 0; i < d; ++i) {
-      output(out_td)[row * d + i] = input<float>(table_vd)[token * d + i];
+      output(out_td)[row * d + i] = here ? input<float>(table_vd)[id * d + i] : 0.0F;
     }
   }
 }
 
-void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd) {
+void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd,
+                    int64_t first_id) {
   const int64_t d = dtable_vd.size(1);
   std::vector<double> sum = zeros(dtable_vd.numel());
   for (int64_t row = 0; row < tokens_t.numel(); ++row) {
-    const int64_t token = input<int32_t>(tokens_t)[row];
+    const int64_t id = input<int32_t>(tokens_t)[row] - first_id;
+    if (id < 0 || id >= dtable_vd.size(0)) continue;
     for (int64_t i = 0; i < d; ++i) {
-      sum[static_cast<size_t>(token * d + i)] += wide(input<float>(dout_td)[row * d + i]);
+      sum[static_cast<size_t>(id * d + i)] += wide(input<float>(dout_td)[row * d + i]);
     }
   }
   for (int64_t i = 0; i < dtable_vd.numel(); ++i) {

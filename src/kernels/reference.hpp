@@ -31,8 +31,10 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
                    at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n);
 
-void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td);
-void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd);
+void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td,
+           int64_t first_id = 0);
+void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd,
+                    int64_t first_id = 0);
 
 void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
            at::Tensor& v);

@@ -244,9 +244,9 @@ void embed_of(benchmark::State& state) {
   const bool backward = state.range(0) != 0;
   time(state, [&] {
     if (backward) {
-      kBackward(out, tokens, table);
+      kBackward(out, tokens, table, 0);
     } else {
-      kForward(table, tokens, out);
+      kForward(table, tokens, out, 0);
     }
   });
   report_bytes(state, (backward ? 3 : 2) * kRows * kHidden);

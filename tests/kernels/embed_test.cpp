@@ -35,6 +35,23 @@ TEST_P(Embed, BackwardAddsTheRowsOfEachToken) {
   EXPECT_LT(relative_error(dtable, expected), 1e-6);
 }
 
+// Slices of the table, one of them empty, make the whole.
+TEST_P(Embed, SlicesAddUpToTheWholeTable) {
+  at::Tensor out = at::zeros({kRows, d});
+  const at::Tensor dtable = at::zeros({kVocabulary, d});
+  at::Tensor whole = at::zeros({kVocabulary, d});
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 6}, {6, 0}, {6, 11}}) {
+    at::Tensor part = test::unwritten({kRows, d});
+    embed(table.narrow(0, first, count), tokens, part, first);
+    out.add_(part);
+    at::Tensor dslice = dtable.narrow(0, first, count);
+    embed_backward(dout, tokens, dslice, first);
+  }
+  EXPECT_TRUE(same_bits(out, table.index_select(0, tokens.to(at::kLong))));
+  embed_backward(dout, tokens, whole);
+  EXPECT_TRUE(same_bits(dtable, whole));
+}
+
 TEST_P(Embed, BackwardDoesNotDependOnThreads) {
   const auto run = [&] {
     at::Tensor dtable = at::zeros({kVocabulary, d});

@@ -97,7 +97,6 @@ void run(const std::string& folder, const std::string& input_path, const std::st
     }
   }
   writer.finish();
-  comm::Control control(comm::make_self_group());
   model::export_hf(model,
                    {.target = out + "/export",
                     .tokenizer_folder = folder,
