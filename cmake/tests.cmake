@@ -19,7 +19,7 @@ if(NOT rapidcheck_FOUND)
   message(STATUS "left out the tests of properties: no RapidCheck (Debian: librapidcheck-dev)")
 endif()
 
-foreach(folder base comm kernels storage parallel data model checkpoint generate train app)
+foreach(folder base comm kernels plan storage parallel data model checkpoint generate train app)
   file(GLOB unit CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(unit)
     rondo_test_program(test_${folder} ${folder} ${unit} ${CMAKE_SOURCE_DIR}/tests/support/main/unit_main.cpp)
@@ -48,7 +48,7 @@ endforeach()
 # The C++ side of tests/model/oracle_test.py, which finds it beside the rondo binary.
 rondo_test_program(model_oracle model ${CMAKE_SOURCE_DIR}/tests/model/oracle/main.cpp)
 
-foreach(folder base comm kernels storage parallel data model checkpoint generate train app tools e2e)
+foreach(folder base comm kernels plan storage parallel data model checkpoint generate train app tools e2e)
   file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.py ${CMAKE_SOURCE_DIR}/tests/${folder}/*_slowtest.py)
   foreach(script ${scripts})
     get_filename_component(name ${script} NAME_WE)

@@ -36,6 +36,7 @@ Command export_command();
 Command import_command();
 Command inspect_command();
 Command bench_command();
+Command plan_command();
 Command reference_command();
 
 }  // namespace rondo::app

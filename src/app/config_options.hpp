@@ -29,13 +29,12 @@ struct ConfigOptions {
         ->check(CLI::Range(1, std::numeric_limits<int>::max()));
   }
 
-  // Collective over all ranks. The configuration, checked for the ranks that are there, or for
-  // those of --check.
+  // Collective over all ranks. The configuration; with --check, checked for so many ranks.
   train::Config read(comm::Control& control) const {
     train::Config read;
     control.agree([&] {
       read = train::read_config(config, overrides);
-      train::check_ranks(read, check_ranks > 0 ? check_ranks : control.size());
+      if (check_ranks > 0) train::check_ranks(read, check_ranks);
     });
     train::name_tokenizer(read, control);
     return read;

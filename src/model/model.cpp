@@ -261,12 +261,4 @@ at::Tensor Model::logits(const at::Tensor& tokens, const kernels::PackedLayout& 
 
 int64_t Model::workspace_bytes() const { return workspace_->bytes(); }
 
-int64_t activation_bytes(const Shape& shape, int64_t rows, int tensor, const Recompute& recompute) {
-  return Workspace::bytes_for({.shape = local_shape(shape, tensor),
-                               .rows = base::round_up(rows, tensor),
-                               .tensor = tensor,
-                               .training = true,
-                               .recompute = recompute});
-}
-
 }  // namespace rondo::model

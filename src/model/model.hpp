@@ -103,8 +103,9 @@ class Model {
   // cos and sin for at least `positions` positions.
   const RopeTable& rope(int64_t positions);
 
-  // Bytes of activations that are allocated now.
+  // Bytes of activations that are allocated now, and of buffers for what is whole for a moment.
   int64_t workspace_bytes() const;
+  int64_t pool_bytes() const { return pool_.bytes(); }
 
  private:
   void set_up();
@@ -147,10 +148,5 @@ class Model {
   std::unique_ptr<Workspace> workspace_;
   Poll poll_ = [] {};
 };
-
-// Bytes of the workspace of forward_backward for `rows` rows over `tensor` ranks. The head adds its
-// own chunk of logits while it runs (kernels::head_loss).
-int64_t activation_bytes(const Shape& shape, int64_t rows, int tensor = 1,
-                         const Recompute& recompute = {});
 
 }  // namespace rondo::model

@@ -111,14 +111,16 @@ Shape local_shape(const Shape& shape, int tensor) {
   return local;
 }
 
+bool fits_tensor_size(const Shape& shape, int64_t tensor) {
+  return tensor >= 1 && shape.heads % tensor == 0 &&
+         (shape.kv_heads % tensor == 0 || tensor % shape.kv_heads == 0);
+}
+
 void check_tensor_size(const Shape& shape, int64_t tensor, std::string_view subject) {
-  const auto fits = [&](int64_t size) {
-    return shape.heads % size == 0 && (shape.kv_heads % size == 0 || size % shape.kv_heads == 0);
-  };
-  if (tensor >= 1 && fits(tensor)) return;
+  if (fits_tensor_size(shape, tensor)) return;
   std::vector<int64_t> usable;
   for (int64_t size = 1; size <= shape.heads; ++size) {
-    if (fits(size)) usable.push_back(size);
+    if (fits_tensor_size(shape, size)) usable.push_back(size);
   }
   if (tensor >= 1 && shape.heads % tensor == 0) {
     base::fail_user(

@@ -24,6 +24,8 @@ std::vector<UnitPlan> unit_plans(const Shape& shape);
 // the model's. A feed-forward width that does not divide is rounded up (parallel/parameter.hpp).
 Shape local_shape(const Shape& shape, int tensor);
 
+// Whether query and key/value heads divide over `tensor` ranks, or these over the latter.
+bool fits_tensor_size(const Shape& shape, int64_t tensor);
 // UserError, with the arithmetic and the usable sizes, unless the heads divide over `tensor` ranks.
 // `subject` begins the message ("configs/a.yaml: parallel.tensor").
 void check_tensor_size(const Shape& shape, int64_t tensor, std::string_view subject);

@@ -68,8 +68,6 @@ class Workspace {
   at::Tensor dqkv;        // [t, (h + 2k) * c]
 
   int64_t bytes() const { return arena_.defined() ? arena_.numel() * 4 : 0; }
-  // What prepare() would need.
-  static int64_t bytes_for(const WorkspaceSize& size) { return Workspace().lay_out(size) * 4; }
 
  private:
   // Lays out all buffers from the arena's start; with no arena it only counts. Returns the number

@@ -4,14 +4,21 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "base/slice.hpp"
+#include "base/units.hpp"
 #include "model/weights.hpp"
+#include "train/plan_of.hpp"
 
 namespace rondo::train {
 
 namespace {
+
+constexpr std::string_view kReplicas = "ZeRO-0 divides nothing: the ranks of shard are replicas";
+constexpr std::string_view kWholeGradients =
+    "reproducible mode keeps whole gradients on each rank, at ZeRO-2 and 3 too";
 
 std::string divisors_of(int64_t number) {
   std::vector<int64_t> all;
@@ -124,18 +131,88 @@ void check_ranks(const Config& config, int ranks) {
   check_batches(config, mesh_size(config, ranks, tensor, config.parallel.zero.value));
 }
 
-Layout choose_layout(const Config& config, const model::Shape& shape,
-                     const std::vector<std::string>& hosts) {
-  const auto ranks = base::narrow<int>(std::ssize(hosts));
+namespace {
+
+// Rows of the largest micro-batch; with `auto` it holds at least a pack.
+int64_t most_rows(const Config& config) {
+  int64_t rows = 0;
+  for (const RoundSection& round : config.rounds) {
+    const BatchSection& batch = round.batch.value;
+    rows = std::max(rows, std::max<int64_t>(1, batch.micro_packs.value) * batch.seq_len);
+  }
+  return rows;
+}
+
+plan::Memory memory_of(const Layout& layout, const model::Shape& shape, int64_t rows) {
+  return plan::memory_per_rank(dimensions_of(shape), plan_layout(layout, shape), {.rows = rows});
+}
+
+std::string in_words(const plan::Memory& memory) {
+  const auto bytes = [](int64_t value) { return base::format_bytes(value); };
+  return fmt::format("{} = weights {}, gradients {}, moments {}, within a step {}, activations {}",
+                     bytes(memory.peak()), bytes(memory.weights), bytes(memory.gradients),
+                     bytes(memory.moments), bytes(memory.gathered + memory.communication),
+                     bytes(memory.activations + memory.logits));
+}
+
+// Tensor sizes to choose from: inside a host, dividing ranks and heads.
+std::vector<int64_t> tensor_sizes(const Config& config, const model::Shape& shape,
+                                  const std::vector<std::string>& hosts) {
+  if (!config.parallel.tensor.automatic()) return {config.parallel.tensor.value};
+  std::vector<int64_t> sizes;
+  for (int64_t size = 1; size <= std::ssize(hosts); ++size) {
+    if (std::ssize(hosts) % size == 0 && model::fits_tensor_size(shape, size) &&
+        inside_hosts(hosts, size)) {
+      sizes.push_back(size);
+    }
+  }
+  return sizes;
+}
+
+}  // namespace
+
+Layout choose_layout(const Config& config, const model::Shape& shape, const Machine& machine) {
+  const ParallelSection& parallel = config.parallel;
+  const auto ranks = base::narrow<int>(std::ssize(machine.hosts));
+  const int64_t rows = most_rows(config);
+  std::vector<int64_t> stages = {1, 2, 3};
+  if (!parallel.zero.automatic()) stages = {parallel.zero.value};
   Layout layout;
   layout.recompute = recompute_of(config.recompute);
-  if (config.parallel.reproducible) layout.lanes = config.parallel.reduction_lanes;
-  layout.zero = base::narrow<int>(config.parallel.zero.value);
-  const int64_t tensor = config.parallel.tensor.value;
-  model::check_tensor_size(shape, tensor, config.place + ": parallel.tensor");
-  layout.mesh = mesh_size(config, ranks, tensor, layout.zero);
-  check_batches(config, layout.mesh);
-  if (!inside_hosts(hosts, layout.mesh.tensor)) {
+  if (parallel.reproducible) layout.lanes = parallel.reduction_lanes;
+  bool fits = false;
+  for (const int64_t tensor : tensor_sizes(config, shape, machine.hosts)) {
+    model::check_tensor_size(shape, tensor, config.place + ": parallel.tensor");
+    for (const int64_t zero : stages) {
+      if (fits) continue;
+      layout.zero = base::narrow<int>(zero);
+      layout.mesh = mesh_size(config, ranks, tensor, zero);
+      check_batches(config, layout.mesh);
+      layout.memory = memory_of(layout, shape, rows);
+      fits = machine.memory == 0 || layout.memory.peak() <= machine.memory;
+    }
+  }
+  if (!fits) {
+    base::fail_user(
+        "{}: a rank needs {} (replicate {} x shard {} x tensor {}, ZeRO-{}), and there are {} for "
+        "each. Use more ranks, parallel.zero: 3, a larger parallel.tensor, recompute: block, or a "
+        "smaller batch.micro_packs.",
+        config.place, in_words(layout.memory), layout.mesh.replicate, layout.mesh.shard,
+        layout.mesh.tensor, layout.zero, base::format_bytes(machine.memory));
+  }
+  if (parallel.tensor.automatic() || parallel.zero.automatic()) {
+    layout.remarks.push_back(fmt::format(
+        "tensor {} and ZeRO-{} are the first that fit: a rank needs {}{}", layout.mesh.tensor,
+        layout.zero, in_words(layout.memory),
+        machine.memory > 0 ? fmt::format(" of {}", base::format_bytes(machine.memory)) : ""));
+  }
+  if (layout.zero == 0 && parallel.shard.value > 1) {
+    layout.remarks.emplace_back(kReplicas);
+  }
+  if (layout.lanes > 0 && layout.zero >= 2) {
+    layout.remarks.emplace_back(kWholeGradients);
+  }
+  if (!inside_hosts(machine.hosts, layout.mesh.tensor)) {
     layout.remarks.push_back(fmt::format(
         "groups of {} tensor-parallel ranks span hosts, and each layer waits for the network "
         "between them: start the ranks of a host one after another, or use a smaller tensor size",

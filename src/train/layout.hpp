@@ -9,6 +9,7 @@
 #include "model/model.hpp"
 #include "parallel/mesh.hpp"
 #include "parallel/unit.hpp"
+#include "plan/memory.hpp"
 #include "train/config.hpp"
 
 namespace rondo::train {
@@ -19,6 +20,7 @@ struct Layout {
   int64_t lanes = 0;  // of reproducible mode, else 0
   model::Recompute recompute;
   std::vector<std::string> remarks;  // what was chosen, and why; what may be slow
+  plan::Memory memory;               // of a rank, for the largest micro-batch of any round
 
   model::ModelSettings training() const {
     return {.state = {.training = true, .zero = zero, .lanes = lanes}, .recompute = recompute};
@@ -37,8 +39,15 @@ void check_batches(const Config& config, const parallel::MeshSize& mesh);
 // with `auto` as 1.
 void check_ranks(const Config& config, int ranks);
 
-// `hosts`: of the ranks, in their order. UserError when the model does not divide as asked.
-Layout choose_layout(const Config& config, const model::Shape& shape,
-                     const std::vector<std::string>& hosts);
+// What the ranks run on.
+struct Machine {
+  std::vector<std::string> hosts;  // of the ranks, in their order
+  int64_t memory = 0;              // bytes that each rank may use; 0: not known
+};
+
+// What `auto` leaves open is chosen by the memory: the smallest tensor size inside a host, then the
+// lowest ZeRO stage, that fits. UserError when the model does not divide as asked, or when what was
+// asked, or all there is to choose from, does not fit.
+Layout choose_layout(const Config& config, const model::Shape& shape, const Machine& machine);
 
 }  // namespace rondo::train

@@ -5,32 +5,37 @@
 #include <fstream>
 #include <string>
 
-#include "model/model.hpp"
+#include "plan/memory.hpp"
+#include "train/plan_of.hpp"
 
 namespace rondo::train {
 
-int64_t choose_micro_packs(const model::Shape& shape, int64_t seq_len, int64_t packs_per_rank,
-                           int64_t budget_bytes) {
+int64_t choose_micro_packs(const Layout& layout, const model::Shape& shape, int64_t seq_len,
+                           int64_t packs_per_rank, int64_t budget_bytes) {
+  const plan::Dimensions dimensions = dimensions_of(shape);
+  const plan::Layout plan = plan_layout(layout, shape);
   constexpr int64_t kMostRows = 4096;
   int64_t best = 1;
   for (int64_t packs = 1; packs <= packs_per_rank; ++packs) {
     if (packs_per_rank % packs != 0) continue;
     const int64_t rows = packs * seq_len;
-    if (rows <= kMostRows && model::activation_bytes(shape, rows) <= budget_bytes) best = packs;
+    if (rows <= kMostRows && plan::activation_bytes(dimensions, plan, rows) <= budget_bytes) {
+      best = packs;
+    }
   }
   return best;
 }
 
-int64_t activation_budget(int ranks_on_host) {
+int64_t available_memory(int ranks_on_host) {
   std::ifstream info("/proc/meminfo");
   std::string name;
   int64_t kibibytes = 0;
   std::string unit;
   while (info >> name >> kibibytes >> unit) {
-    if (name == "MemAvailable:") return kibibytes * 1024 / 4 / ranks_on_host;
+    if (name == "MemAvailable:") return kibibytes * 1024 / ranks_on_host;
   }
   // Not Linux: what the machine has in all.
-  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE) / 8 /
+  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE) / 2 /
          ranks_on_host;
 }
 

@@ -1,18 +1,19 @@
-// How many packs a micro-batch may hold.
+// What memory there is, and how many packs a micro-batch may hold.
 #pragma once
 
 #include <cstdint>
 
 #include "model/shape.hpp"
+#include "train/layout.hpp"
 
 namespace rondo::train {
 
 // The largest divisor of `packs_per_rank` whose activations fit `budget_bytes` and whose rows are
 // at most 4096 (beyond that larger micro-batches only cost cache misses on CPU); at least 1.
-int64_t choose_micro_packs(const model::Shape& shape, int64_t seq_len, int64_t packs_per_rank,
-                           int64_t budget_bytes);
+int64_t choose_micro_packs(const Layout& layout, const model::Shape& shape, int64_t seq_len,
+                           int64_t packs_per_rank, int64_t budget_bytes);
 
-// A quarter of the memory that this host has available, divided by the ranks on it.
-int64_t activation_budget(int ranks_on_host);
+// The memory that this host has available, divided by the ranks on it.
+int64_t available_memory(int ranks_on_host);
 
 }  // namespace rondo::train

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/units.hpp"
+#include "train/plan_of.hpp"
 
 namespace rondo::train {
 
@@ -32,8 +33,8 @@ void print_settings(const Config& config, const std::string& host, const model::
       shape.heads, shape.kv_heads, shape.ffn, shape.vocab, shape.tied ? ", tied" : "");
   console.line("memory      {} of weights, gradients and moments and {} of activations per rank",
                base::format_bytes(state_bytes),
-               base::format_bytes(model::activation_bytes(shape, rows_per_micro_batch,
-                                                          layout.mesh.tensor, layout.recompute)));
+               base::format_bytes(plan::activation_bytes(
+                   dimensions_of(shape), plan_layout(layout, shape), rows_per_micro_batch)));
   const parallel::MeshSize& mesh = layout.mesh;
   console.line("layout      replicate {} x shard {} x tensor {}, ZeRO-{}{}", mesh.replicate,
                mesh.shard, mesh.tensor, layout.zero,

@@ -80,8 +80,8 @@ class Run {
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     control_.on_first([&] { check_fresh(config_, data_); });
-    const auto hosts = control_.gather_text(hooks_.host);
-    control_.agree([&] { layout_ = choose_layout(config_, shape, hosts); });
+    find_machine();
+    control_.agree([&] { layout_ = choose_layout(config_, shape, machine_); });
     mesh_ = std::make_unique<parallel::Mesh>(group_, layout_.mesh);
     model_ = std::make_unique<model::Model>(shape, *mesh_, layout_.training());
     stepper_ = std::make_unique<Stepper>(*model_, control_);
@@ -173,14 +173,18 @@ class Run {
     restore(newest, *model_, state_.has_optimizer);
   }
 
+  // Collective over all ranks. The least memory of any rank counts for all.
+  void find_machine() {
+    machine_.hosts = control_.gather_text(hooks_.host);
+    const auto on_host = std::ranges::count(machine_.hosts, hooks_.host);
+    at::Tensor least = at::full({1}, -available_memory(static_cast<int>(on_host)), at::kLong);
+    group_.all_max(least, comm::Purpose::kControl).wait();
+    machine_.memory = -least.item<int64_t>();
+  }
+
   // `auto` becomes what the memory allows, or what the run began with.
   void choose_micro_batches() {
-    int on_host = 0;
-    for (const auto& host : control_.gather_text(hooks_.host)) on_host += host == hooks_.host;
-    int64_t budget = activation_budget(on_host);
-    at::Tensor least = at::full({1}, -budget, at::kLong);
-    group_.all_max(least, comm::Purpose::kControl).wait();
-    budget = -least.item<int64_t>();
+    const int64_t budget = machine_.memory / 4;
     for (auto& round : config_.rounds) {
       BatchSection& batch = round.batch.value;
       if (!batch.micro_packs.automatic()) continue;
@@ -189,7 +193,7 @@ class Run {
       const bool usable = before != state_.micro_packs.end() && per_rank % before->second == 0;
       batch.micro_packs.value =
           usable ? before->second
-                 : choose_micro_packs(model_->shape(), batch.seq_len, per_rank, budget);
+                 : choose_micro_packs(layout_, model_->shape(), batch.seq_len, per_rank, budget);
       state_.micro_packs[round.name] = batch.micro_packs.value;
     }
     control_.agree([&] {
@@ -498,6 +502,7 @@ class Run {
   std::unique_ptr<MetricsLog> metrics_;  // on rank 0
   RunData data_;
   std::unique_ptr<RunSets> sets_;
+  Machine machine_;
   Layout layout_;
   std::unique_ptr<parallel::Mesh> mesh_;
   std::unique_ptr<model::Model> model_;

@@ -246,7 +246,7 @@ TEST(ChooseLayout, RefusesHeadsThatDoNotDivide) {
   const auto refusal = [&](int64_t tensor) {
     config.parallel.tensor.value = tensor;
     try {
-      choose_layout(config, shape, std::vector<std::string>(static_cast<size_t>(tensor), "a"));
+      choose_layout(config, shape, {std::vector<std::string>(static_cast<size_t>(tensor), "a")});
     } catch (const base::UserError& error) {
       return std::string(error.what());
     }
@@ -264,10 +264,37 @@ TEST(ChooseLayout, SaysWhenLayersWaitForTheNetwork) {
   LayoutCase c;
   Config config = config_of(16, 1);
   config.parallel.tensor.value = 2;
-  EXPECT_TRUE(choose_layout(config, divisible_shape(c), {"a", "a", "b", "b"}).remarks.empty());
-  const auto remarks = choose_layout(config, divisible_shape(c), {"a", "b", "a", "b"}).remarks;
+  EXPECT_TRUE(choose_layout(config, divisible_shape(c), {{"a", "a", "b", "b"}}).remarks.empty());
+  const auto remarks = choose_layout(config, divisible_shape(c), {{"a", "b", "a", "b"}}).remarks;
   ASSERT_EQ(remarks.size(), 1U);
   EXPECT_THAT(remarks[0], HasSubstr("span hosts"));
+}
+
+TEST(ChooseLayout, TakesTheFirstThatFitsTheMemory) {
+  LayoutCase c;
+  c.kv_heads = 4;
+  const model::Shape shape = divisible_shape(c);
+  Config config = config_of(16, 1);
+  config.rounds[0].batch.value.seq_len = 16;
+  config.parallel.tensor.value = 0;
+  config.parallel.zero.value = -1;
+  const std::vector<std::string> hosts(4, "a");
+  const auto choose = [&](int64_t memory) { return choose_layout(config, shape, {hosts, memory}); };
+  const Layout plenty = choose(int64_t{1} << 30);
+  EXPECT_EQ(plenty.mesh, (parallel::MeshSize{1, 4, 1}));
+  EXPECT_EQ(plenty.zero, 1);
+  ASSERT_EQ(plenty.remarks.size(), 1U);
+  EXPECT_THAT(plenty.remarks[0], HasSubstr("tensor 1 and ZeRO-1 are the first that fit"));
+  const Layout less = choose(plenty.memory.peak() - 1);
+  EXPECT_TRUE(less.zero > 1 || less.mesh.tensor > 1);
+  EXPECT_LT(less.memory.peak(), plenty.memory.peak());
+  try {
+    choose(100'000);
+    ADD_FAILURE() << "it fits";
+  } catch (const base::UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("c.yaml: a rank needs "));
+    EXPECT_THAT(error.what(), HasSubstr("Use more ranks, parallel.zero: 3"));
+  }
 }
 
 }  // namespace
