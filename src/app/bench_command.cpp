@@ -4,10 +4,12 @@
 #include <memory>
 
 #include "app/command.hpp"
+#include "comm/bench_collectives.hpp"
 #include "data/bench_clean.hpp"
 #include "data/bench_pack.hpp"
 #include "train/bench_step.hpp"
 #include "train/calibration.hpp"
+#include "train/layout.hpp"
 
 namespace rondo::app {
 
@@ -20,6 +22,9 @@ constexpr int64_t kMostDocuments = 1'000'000'000;
 struct BenchOptions {
   std::string what = "step";
   train::BenchStepSettings step;
+  std::string layout;
+  std::string recompute = "none";
+  int64_t repeats = 20;
   int64_t documents = 1'000'000;
   int64_t examples = 1'000'000;
   uint64_t seed = 1;
@@ -29,7 +34,12 @@ base::Exit run(const BenchOptions& options, Context& context) {
   const auto group = context.runtime.make_group();
   nlohmann::json result;
   if (options.what == "step") {
-    result = train::bench_step(options.step, *group, context.control);
+    train::BenchStepSettings step = options.step;
+    if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
+    step.model.recompute = train::recompute_of({.what = options.recompute});
+    result = train::bench_step(step, *group, context.control);
+  } else if (options.what == "collectives") {
+    result = comm::bench_collectives(*group, options.repeats);
   } else if (options.what == "gemm") {
     const double flops = train::calibrate(*group);
     result = {{"bench", "gemm"},
@@ -50,12 +60,12 @@ base::Exit run(const BenchOptions& options, Context& context) {
 
 Command bench_command() {
   auto options = std::make_shared<BenchOptions>();
-  return {"bench", "measure, as JSON: step, gemm, pack, data",
+  return {"bench", "measure, as JSON: step, collectives, gemm, pack, data",
           [options](CLI::App& parser) {
             parser
                 .add_option("what", options->what,
-                            "step, gemm, pack (the plan of packs) or data (cleaning)")
-                ->check(CLI::IsMember({"step", "gemm", "pack", "data"}));
+                            "step, collectives, gemm, pack (the plan of packs) or data (cleaning)")
+                ->check(CLI::IsMember({"step", "collectives", "gemm", "pack", "data"}));
             parser.add_option("--steps", options->step.steps, "timed steps")
                 ->check(CLI::Range(1, 1000));
             parser.add_option("--packs", options->step.packs, "packs per step over all ranks")
@@ -66,6 +76,18 @@ Command bench_command() {
                 ->check(CLI::Range(int64_t{1}, kMost));
             parser.add_option("--layers", options->step.layers, "transformer blocks")
                 ->check(CLI::Range(1, 1000));
+            parser.add_option("--layout", options->layout,
+                              "of step: replicate x shard x tensor, such as 1x2x1");
+            parser.add_option("--zero", options->step.model.state.zero, "of step: ZeRO stage")
+                ->check(CLI::Range(0, 3));
+            parser
+                .add_option("--lanes", options->step.model.state.lanes,
+                            "of step: reproducible, in so many lanes (0: not)")
+                ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
+            parser.add_option("--recompute", options->recompute, "of step")
+                ->check(CLI::IsMember({"none", "norms", "attention", "block"}));
+            parser.add_option("--repeats", options->repeats, "of collectives: timed calls")
+                ->check(CLI::Range(1, 10000));
             parser.add_option("--examples", options->examples, "of data: examples to clean")
                 ->check(CLI::Range(int64_t{1}, kMostDocuments));
             parser.add_option("--documents", options->documents, "documents of bench pack")

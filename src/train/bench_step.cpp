@@ -2,13 +2,18 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 
 #include "base/error.hpp"
 #include "base/random.hpp"
+#include "plan/memory.hpp"
 #include "train/calibration.hpp"
+#include "train/memory.hpp"
+#include "train/plan_of.hpp"
 #include "train/step.hpp"
 
 namespace rondo::train {
@@ -72,22 +77,49 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
+parallel::MeshSize parse_mesh(const std::string& text) {
+  parallel::MeshSize size;
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%dx%dx%d%c", &size.replicate, &size.shard, &size.tensor, &rest) !=
+          3 ||
+      size.replicate < 1 || size.shard < 1 || size.tensor < 1) {
+    base::fail_user("'{}' is no layout. Give replicate x shard x tensor, such as 1x2x2.", text);
+  }
+  return size;
+}
+
 nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
                           comm::Control& control) {
   constexpr int kWarmUp = 2;
-  if (settings.packs % (group.size() * settings.micro_packs) != 0) {
-    base::fail_user("bench step: {} packs do not divide over {} ranks of {} packs per micro-batch.",
-                    settings.packs, group.size(), settings.micro_packs);
+  parallel::MeshSize size = settings.mesh;
+  if (size.ranks() == 0) size = {.shard = group.size()};
+  if (size.ranks() != group.size()) {
+    base::fail_user("bench step: --layout {}x{}x{} is for {} ranks, and there are {}.",
+                    size.replicate, size.shard, size.tensor, size.ranks(), group.size());
+  }
+  if (settings.packs % (size.data() * settings.micro_packs) != 0) {
+    base::fail_user(
+        "bench step: {} packs do not divide over {} data-parallel ranks of {} packs per "
+        "micro-batch.",
+        settings.packs, size.data(), settings.micro_packs);
   }
   const model::Shape shape = bench_shape(settings.layers);
-  model::Model model(shape, group, true);
+  Layout layout;
+  layout.mesh = size;
+  layout.zero = settings.model.state.zero;
+  layout.lanes = settings.model.state.lanes;
+  layout.recompute = settings.model.recompute;
+  const int64_t before = resident_bytes();
+  parallel::Mesh mesh(group, size);
+  model::Model model(shape, mesh, settings.model);
   model.initialise(1);
   Stepper stepper(model, control);
   std::vector<data::PackedBatch> batches;
-  const int64_t micro_batches = settings.packs / (group.size() * settings.micro_packs);
+  const int64_t micro_batches = settings.packs / (size.data() * settings.micro_packs);
   for (int64_t m = 0; m < micro_batches; ++m) {
-    batches.push_back(synthetic_batch(settings.micro_packs, shape.vocab,
-                                      static_cast<uint64_t>(group.rank() * micro_batches + m)));
+    batches.push_back(
+        synthetic_batch(settings.micro_packs, shape.vocab,
+                        static_cast<uint64_t>(mesh.data().rank() * micro_batches + m)));
   }
   StepSettings step;
   step.adamw.lr = 1e-4;
@@ -113,12 +145,34 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
     loss = result.totals.loss();
   }
   const double typical = median(seconds);
+  constexpr auto kSteps = [](double value, int64_t steps) {
+    return value / static_cast<double>(kWarmUp + steps);
+  };
+  auto communication = nlohmann::json::array();
   double waited = 0;
-  for (const auto purpose : {comm::Purpose::kGradients, comm::Purpose::kWeights}) {
-    waited += group.traffic(purpose).waited_s;
+  for (comm::Group* axis : {&mesh.tensor(), &mesh.shard(), &mesh.replicate(), &mesh.data()}) {
+    if (axis->size() == 1) continue;
+    for (const auto purpose : {comm::Purpose::kActivations, comm::Purpose::kGradients,
+                               comm::Purpose::kWeights, comm::Purpose::kMetrics}) {
+      const comm::Traffic& traffic = axis->traffic(purpose);
+      if (traffic.calls == 0) continue;
+      waited += traffic.waited_s;
+      communication.push_back(
+          {{"axis", axis->name()},
+           {"purpose", comm::name_of(purpose)},
+           {"calls_per_step", kSteps(static_cast<double>(traffic.calls), settings.steps)},
+           {"bytes_per_step", kSteps(static_cast<double>(traffic.bytes), settings.steps)},
+           {"wait_seconds_per_step", kSteps(traffic.waited_s, settings.steps)}});
+    }
   }
+  const plan::Memory memory = plan::memory_per_rank(
+      dimensions_of(shape), plan_layout(layout, shape), {.rows = settings.micro_packs * kSeqLen});
+  const int64_t used = peak_resident_bytes() - before;
   return {{"bench", "step"},
           {"ranks", group.size()},
+          {"layout", fmt::format("{}x{}x{}", size.replicate, size.shard, size.tensor)},
+          {"zero", layout.zero},
+          {"reduction_lanes", layout.lanes},
           {"threads_per_rank", at::get_num_threads()},
           {"layers", settings.layers},
           {"packs", settings.packs},
@@ -136,8 +190,11 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
           {"calibration_flops", median(calibrations)},
           {"best_calibration_flops", std::ranges::max(calibrations)},
           {"fraction_of_calibration", median(fractions)},
-          {"communication_wait_seconds_per_step",
-           waited / static_cast<double>(kWarmUp + settings.steps)},
+          {"communication_wait_seconds_per_step", kSteps(waited, settings.steps)},
+          {"communication", communication},
+          {"planned_persistent_bytes", memory.persistent()},
+          {"planned_peak_bytes", memory.peak()},
+          {"peak_resident_bytes_more_than_before", used},
           {"loss", loss}};
 }
 

@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "comm/control.hpp"
 #include "comm/group.hpp"
+#include "model/model.hpp"
+#include "parallel/mesh.hpp"
 
 namespace rondo::train {
 
@@ -14,8 +17,14 @@ struct BenchStepSettings {
   int64_t layers = 12;
   int64_t steps = 9;        // timed, after 2 that are not
   int64_t packs = 16;       // per step over all ranks
-  int64_t micro_packs = 4;  // per rank and micro-batch
+  int64_t micro_packs = 4;  // per data-parallel rank and micro-batch
+  // Sizes of 0: all ranks on the shard axis.
+  parallel::MeshSize mesh{0, 0, 0};
+  model::ModelSettings model{.state = {.training = true}, .recompute = {}};
 };
+
+// "replicate x shard x tensor", such as 1x2x2. UserError when it is not of this form.
+parallel::MeshSize parse_mesh(const std::string& text);
 
 // Collective over the group and the control's ranks. Shape: hidden 512, 8 heads, 4 key/value heads,
 // ffn 1408, vocabulary 8192, untied; packs of 512 tokens, documents of 170 tokens, every second

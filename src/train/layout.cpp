@@ -39,6 +39,8 @@ bool inside_hosts(const std::vector<std::string>& hosts, int64_t tensor) {
   return true;
 }
 
+}  // namespace
+
 model::Recompute recompute_of(const RecomputeSection& section) {
   using What = model::Recompute::What;
   const What what = section.what == "norms"       ? What::kNorms
@@ -47,8 +49,6 @@ model::Recompute recompute_of(const RecomputeSection& section) {
                                                   : What::kNone;
   return {.what = what, .share = section.share};
 }
-
-}  // namespace
 
 parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, int64_t zero) {
   const ParallelSection& parallel = config.parallel;

@@ -27,6 +27,8 @@ struct Layout {
   }
 };
 
+model::Recompute recompute_of(const RecomputeSection& section);
+
 // The mesh of so many ranks with a given tensor size; UserError, with the arithmetic, when they do
 // not factor as the configuration asks. `zero`: 0 makes all data-parallel ranks replicas.
 parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, int64_t zero);
