@@ -13,6 +13,8 @@ from rondo_tools.errors import UserError
 
 # A peer below this share of the calibration is not set up as it can be.
 _LEAST_FRACTION = 0.40
+# Ratios of repeats further apart than this factor tell of other programs on the machine.
+_MOST_SPREAD = 1.15
 _PEERS = {"fsdp2": ["fsdp2"], "ddp": ["ddp"], "both": ["ddp", "fsdp2"]}
 _SETTINGS = {
     "fsdp2": "a unit per block, weights whole until the last backward is done",
@@ -61,6 +63,11 @@ def _median(runs, name):
     return statistics.median(run[name] for run in runs)
 
 
+def _best(runs):
+    """Seconds of the fastest step of all."""
+    return min(run["best_seconds"] for run in runs)
+
+
 def _check_alike(peer, rondo, found):
     """Throws when the two sides did not do the same work by the same means."""
     for name in ("flops_per_token", "threads_per_rank"):
@@ -80,6 +87,7 @@ def _result(peer, options, rondo_runs, peer_runs):
         "peer": round(found, 1),
         "ratio": round(rondo / found, 3),
         "ratios": [round(a["tokens_per_s"] / b["tokens_per_s"], 3) for a, b in pairs],
+        "ratio_of_fastest_steps": round(_best(peer_runs) / _best(rondo_runs), 3),
         "peer_name": peer,
         "peer_settings": settings + (", blocks compiled" if options.compile else ", eager"),
         "rondo_fraction_of_calibration": round(_median(rondo_runs, "fraction_of_calibration"), 3),
@@ -100,13 +108,13 @@ def _result(peer, options, rondo_runs, peer_runs):
 def _print_table(sides):
     """`sides`: runs by name."""
     print(
-        f"{'':8}{'tokens/s':>10}{'seconds/step':>14}{'of calibration':>16}{'GFLOP/s':>9}"
+        f"{'':8}{'tokens/s':>10}{'s/step':>9}{'fastest':>9}{'of calibration':>16}{'GFLOP/s':>9}"
         f"{'FLOPs/token':>13}{'loss':>8}"
     )
     for name, runs in sides.items():
         print(
-            f"{name:8}{_median(runs, 'tokens_per_s'):10.1f}{_median(runs, 'median_seconds'):14.3f}"
-            f"{_median(runs, 'fraction_of_calibration'):16.3f}"
+            f"{name:8}{_median(runs, 'tokens_per_s'):10.1f}{_median(runs, 'median_seconds'):9.3f}"
+            f"{_best(runs):9.3f}{_median(runs, 'fraction_of_calibration'):16.3f}"
             f"{_median(runs, 'calibration_flops') / 1e9:9.1f}"
             f"{runs[0]['flops_per_token']:13.0f}{runs[-1]['loss']:8.3f}"
         )
@@ -114,6 +122,25 @@ def _print_table(sides):
         "GFLOP/s: the calibration, of all ranks together. loss: of the last step; initial weights "
         "and tokens differ."
     )
+
+
+def _warn(result):
+    name, ratios = result["peer_name"], result["ratios"]
+    if result["peer_fraction_of_calibration"] < _LEAST_FRACTION:
+        print(
+            f"warning: {name} reached {result['peer_fraction_of_calibration']:.3f} of the "
+            f"calibration, expected at least {_LEAST_FRACTION:.2f}: a ratio to it proves nothing. "
+            "Measure on a machine where nothing else runs, with the packages of "
+            "tools/requirements.txt.",
+            file=sys.stderr,
+        )
+    if max(ratios) > _MOST_SPREAD * min(ratios):
+        print(
+            f"warning: the ratios to {name} are from {min(ratios)} to {max(ratios)}, expected "
+            f"within a factor of {_MOST_SPREAD}: the machine was disturbed. Measure again while "
+            "nothing else runs, or with more --repeats.",
+            file=sys.stderr,
+        )
 
 
 def main(arguments):
@@ -134,14 +161,7 @@ def main(arguments):
     _print_table(sides)
     results = [_result(peer, options, sides["rondo"], sides[peer]) for peer in peers]
     for result in results:
-        if result["peer_fraction_of_calibration"] < _LEAST_FRACTION:
-            print(
-                f"warning: {result['peer_name']} reached "
-                f"{result['peer_fraction_of_calibration']:.3f} of the calibration, expected at "
-                f"least {_LEAST_FRACTION:.2f}: a ratio to it proves nothing. Measure on a machine "
-                "where nothing else runs, with the packages of tools/requirements.txt.",
-                file=sys.stderr,
-            )
+        _warn(result)
     for result in results:
         print(json.dumps(result))
     return 0

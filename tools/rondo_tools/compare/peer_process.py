@@ -140,6 +140,7 @@ def measure(options):
         "transformers": transformers.__version__,
         "threads_per_rank": torch.get_num_threads(),
         "median_seconds": typical,
+        "best_seconds": min(seconds),
         "tokens_per_s": tokens_per_step / typical,
         "flops_per_token": flops_per_token,
         "calibration_flops": statistics.median_high(calibrations),
