@@ -11,6 +11,7 @@ class Finished : public Work::Pending {
  public:
   void wait() override {}
   bool test() override { return true; }
+  Flight::End end() const override { return Flight::End::kInStart; }
 };
 
 inline std::unique_ptr<Work::Pending> finished() { return std::make_unique<Finished>(); }

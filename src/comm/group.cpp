@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -11,27 +10,38 @@
 
 namespace rondo::comm {
 
-std::string_view name_of(Purpose purpose) {
-  switch (purpose) {
-    case Purpose::kControl:
-      return "control";
-    case Purpose::kGradients:
-      return "gradients";
-    case Purpose::kWeights:
-      return "weights";
-    case Purpose::kActivations:
-      return "activations";
-    case Purpose::kMetrics:
-      return "metrics";
-    case Purpose::kOther:
-      return "other";
-  }
-  throw base::Bug("unknown purpose");
+Flight::Flight(const Call& call, End end, Clock::time_point began, Clock::time_point started,
+               Traffic* traffic, FlightRecorder* recorder, const std::string* group)
+    : call_(call),
+      end_(end),
+      began_(began),
+      start_s_(seconds_between(began, started)),
+      traffic_(traffic),
+      recorder_(recorder),
+      group_(group) {
+  traffic_->start_s += start_s_;
+  if (end_ == End::kInStart) done(started);
+}
+
+void Flight::done(Clock::time_point time) {
+  if (done_) return;
+  done_ = true;
+  traffic_->flight_s += seconds_between(began_, time);
+  recorder_->set_done(call_.sequence, time);
+}
+
+void Flight::waited(Clock::time_point from, Clock::time_point to) {
+  const double waited_s = seconds_between(from, to);
+  traffic_->waited_s += waited_s;
+  recorder_->set_waited(call_.sequence, waited_s);
+  if (end_ != End::kOnDevice) return done(to);
+  // The time that the device works beside the host is not seen here.
+  traffic_->flight_s += start_s_ + waited_s;
+  recorder_->set_done(call_.sequence, to);
 }
 
 Work& Work::operator=(Work&& other) noexcept {
   std::swap(pending_, other.pending_);
-  std::swap(traffic_, other.traffic_);
   return *this;
 }
 
@@ -39,17 +49,20 @@ Work::~Work() {
   if (pending_ == nullptr) return;
   // While an exception unwinds, the run ends anyway and the peers may never arrive.
   if (std::uncaught_exceptions() > 0) return;
-  std::fputs("bug in rondo: a collective was started and never waited for\n", stderr);
+  const Call& call = pending_->flight.call();
+  const std::string_view operation = name_of(call.operation);
+  std::fprintf(stderr, "bug in rondo: %.*s #%lld of group %s was started and never waited for\n",
+               static_cast<int>(operation.size()), operation.data(),
+               static_cast<long long>(call.sequence), pending_->flight.group().c_str());
   std::abort();
 }
 
 void Work::wait() {
   RONDO_CHECK(pending_ != nullptr, "a Work is waited for exactly once");
   const auto pending = std::move(pending_);
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   pending->wait();
-  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
-  traffic_->waited_s += waited.count();
+  pending->flight.waited(start, Clock::now());
 }
 
 namespace {
@@ -60,41 +73,59 @@ void check_tensor(const at::Tensor& tensor) {
 
 }  // namespace
 
-Work Group::counted(Pending pending, const at::Tensor& larger, Purpose purpose) {
+template <class Start>
+Work Group::begin(Operation operation, const at::Tensor& larger, Purpose purpose,
+                  const Start& start, int root) {
+  const Call call{.sequence = recorder_.next(),
+                  .elements = larger.numel(),
+                  .root = root,
+                  .operation = operation,
+                  .type = larger.scalar_type()};
+  const int64_t bytes = larger.numel() * larger.element_size();
+  const auto began = Clock::now();
+  recorder_.add({.call = call, .purpose = purpose, .bytes = bytes, .started = began});
+  Pending pending = start(call);
   Traffic& traffic = traffic_[static_cast<size_t>(purpose)];
   ++traffic.calls;
-  traffic.bytes += larger.numel() * larger.element_size();
-  return {std::move(pending), &traffic};
+  traffic.bytes += bytes;
+  pending->flight = Flight(call, pending->end(), began, Clock::now(), &traffic, &recorder_, &name_);
+  return Work(std::move(pending));
 }
 
 Work Group::all_sum(at::Tensor tensor, Purpose purpose) {
   check_tensor(tensor);
-  return counted(start_all_reduce(tensor, false), tensor, purpose);
+  return begin(Operation::kAllSum, tensor, purpose,
+               [&](const Call& call) { return start_all_reduce(call, tensor); });
 }
 
 Work Group::all_max(at::Tensor tensor, Purpose purpose) {
   check_tensor(tensor);
-  return counted(start_all_reduce(tensor, true), tensor, purpose);
+  return begin(Operation::kAllMax, tensor, purpose,
+               [&](const Call& call) { return start_all_reduce(call, tensor); });
 }
 
 Work Group::sum_scatter(at::Tensor out, at::Tensor in, Purpose purpose) {
   check_tensor(out);
   check_tensor(in);
   RONDO_CHECK(in.numel() == out.numel() * size() && in.scalar_type() == out.scalar_type());
-  return counted(start_sum_scatter(out, in), in, purpose);
+  return begin(Operation::kSumScatter, in, purpose,
+               [&](const Call& call) { return start_sum_scatter(call, out, in); });
 }
 
 Work Group::all_gather(at::Tensor out, at::Tensor in, Purpose purpose) {
   check_tensor(out);
   check_tensor(in);
   RONDO_CHECK(out.numel() == in.numel() * size() && in.scalar_type() == out.scalar_type());
-  return counted(start_all_gather(out, in), out, purpose);
+  return begin(Operation::kAllGather, out, purpose,
+               [&](const Call& call) { return start_all_gather(call, out, in); });
 }
 
 Work Group::broadcast(at::Tensor tensor, int root, Purpose purpose) {
   check_tensor(tensor);
   RONDO_CHECK(root >= 0 && root < size());
-  return counted(start_broadcast(tensor, root), tensor, purpose);
+  return begin(
+      Operation::kBroadcast, tensor, purpose,
+      [&](const Call& call) { return start_broadcast(call, tensor); }, root);
 }
 
 Work Group::all_to_all(at::Tensor out, at::Tensor in, Purpose purpose) {
@@ -102,7 +133,20 @@ Work Group::all_to_all(at::Tensor out, at::Tensor in, Purpose purpose) {
   check_tensor(in);
   RONDO_CHECK(out.numel() == in.numel() && in.numel() % size() == 0 &&
               in.scalar_type() == out.scalar_type());
-  return counted(start_all_to_all(out, in), in, purpose);
+  return begin(Operation::kAllToAll, in, purpose,
+               [&](const Call& call) { return start_all_to_all(call, out, in); });
+}
+
+std::unique_ptr<Group> Group::split(std::string name, int color, int key) {
+  return start_split({.sequence = recorder_.next(), .operation = Operation::kSplit},
+                     std::move(name), color, key);
+}
+
+std::string Group::recent_text() const {
+  const auto now = Clock::now();
+  std::string text;
+  for (const Record& record : recent()) text += to_text(record, name_, now) + "\n";
+  return text;
 }
 
 void Group::barrier() { all_sum(at::zeros({1}, at::kInt), Purpose::kControl).wait(); }

@@ -8,23 +8,63 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "comm/call.hpp"
+#include "comm/flight_recorder.hpp"
 
 namespace rondo::comm {
 
-// What a collective is for; bytes, calls and waiting are counted per purpose.
-enum class Purpose { kControl, kGradients, kWeights, kActivations, kMetrics, kOther };
-inline constexpr int kPurposes = 6;
-std::string_view name_of(Purpose purpose);
-
+// What the operations of one purpose cost this rank. Times are of the host, in seconds; on CUDA
+// devices, where the host does not see an operation's end, flight_s is start_s + waited_s.
 struct Traffic {
   int64_t calls = 0;
-  int64_t bytes = 0;  // of this rank's larger tensor (input or output) of each call
-  double waited_s = 0;
+  int64_t bytes = 0;    // of this rank's larger tensor (input or output) of each call
+  double start_s = 0;   // inside the calls that start operations
+  double waited_s = 0;  // inside wait(): exposed
+  double flight_s = 0;  // from the start to the end, as wait() or poll() saw it
+
+  // Time under way beside other work of this rank.
+  double hidden_s() const { return std::max(0.0, flight_s - waited_s - start_s); }
+};
+
+// The account of one operation: brings its times into the Traffic and the flight recorder of its
+// group, which must outlive it.
+class Flight {
+ public:
+  // Where the host sees the end of an operation.
+  enum class End {
+    kInStart,   // it was done when the call that started it returned
+    kOnHost,    // in wait() and poll()
+    kOnDevice,  // nowhere: wait() orders a stream after it
+  };
+
+  Flight() = default;
+  // Under way from `began`; the call that started it took until `started`.
+  Flight(const Call& call, End end, Clock::time_point began, Clock::time_point started,
+         Traffic* traffic, FlightRecorder* recorder, const std::string* group);
+
+  const Call& call() const { return call_; }
+  const std::string& group() const { return *group_; }
+  // The first call counts.
+  void done(Clock::time_point time);
+  void waited(Clock::time_point from, Clock::time_point to);
+
+ private:
+  Call call_;
+  End end_ = End::kOnHost;
+  bool done_ = false;
+  Clock::time_point began_;
+  double start_s_ = 0;
+  Traffic* traffic_ = nullptr;
+  FlightRecorder* recorder_ = nullptr;
+  const std::string* group_ = nullptr;
 };
 
 // An operation under way. Move-only; must be waited for exactly once: destroying one that was not
@@ -37,11 +77,13 @@ class Work {
     virtual ~Pending() = default;
     virtual void wait() = 0;
     virtual bool test() = 0;
+    virtual Flight::End end() const { return Flight::End::kOnHost; }
+
+    Flight flight;  // set by Group as soon as the operation is under way
   };
 
   Work() = default;
-  Work(std::unique_ptr<Pending> pending, Traffic* traffic)
-      : pending_(std::move(pending)), traffic_(traffic) {}
+  explicit Work(std::unique_ptr<Pending> pending) : pending_(std::move(pending)) {}
   Work(Work&&) noexcept = default;
   Work& operator=(Work&& other) noexcept;
   ~Work();
@@ -52,7 +94,6 @@ class Work {
 
  private:
   std::unique_ptr<Pending> pending_;
-  Traffic* traffic_ = nullptr;
 };
 
 class Group {
@@ -71,7 +112,7 @@ class Group {
 
   // Collective over this group: the ranks that give the same `color` (at least 0) become a group of
   // their own, ranked by `key`, then by their rank here. A group of one is always a `self` group.
-  [[nodiscard]] virtual std::unique_ptr<Group> split(std::string name, int color, int key) = 0;
+  [[nodiscard]] std::unique_ptr<Group> split(std::string name, int color, int key);
 
   // Each is collective over this group.
   // In place: every rank ends with the sum (maximum) over ranks. float32, float64, int64, int32.
@@ -87,24 +128,38 @@ class Group {
   // out [size * n]: slice r = what rank r holds in the slice of this rank in its `in` [size * n].
   [[nodiscard]] Work all_to_all(at::Tensor out, at::Tensor in, Purpose purpose);
 
-  // Lets operations under way progress. Called at least every few milliseconds of compute.
+  // Lets operations under way progress, and notes the end of those that are done. Called at least
+  // every few milliseconds of compute.
   virtual void poll() {}
   virtual void barrier();
 
   const Traffic& traffic(Purpose purpose) const { return traffic_[static_cast<size_t>(purpose)]; }
+  // The last operations of this rank in this group, the oldest first; one line each.
+  std::vector<Record> recent() const { return recorder_.recent(); }
+  std::string recent_text() const;
 
  protected:
   using Pending = std::unique_ptr<Work::Pending>;
-  virtual Pending start_all_reduce(at::Tensor tensor, bool maximum) = 0;
-  virtual Pending start_sum_scatter(at::Tensor out, at::Tensor in) = 0;
-  virtual Pending start_all_gather(at::Tensor out, at::Tensor in) = 0;
-  virtual Pending start_broadcast(at::Tensor tensor, int root) = 0;
-  virtual Pending start_all_to_all(at::Tensor out, at::Tensor in) = 0;
+  // `call` is what this rank asks for; where a backend sees that others ask for something else, it
+  // throws a Bug on all ranks (mismatch_text).
+  virtual std::unique_ptr<Group> start_split(const Call& call, std::string name, int color,
+                                             int key) = 0;
+  // The sum, or the maximum where call.operation is all_max.
+  virtual Pending start_all_reduce(const Call& call, at::Tensor tensor) = 0;
+  virtual Pending start_sum_scatter(const Call& call, at::Tensor out, at::Tensor in) = 0;
+  virtual Pending start_all_gather(const Call& call, at::Tensor out, at::Tensor in) = 0;
+  virtual Pending start_broadcast(const Call& call, at::Tensor tensor) = 0;
+  virtual Pending start_all_to_all(const Call& call, at::Tensor out, at::Tensor in) = 0;
 
  private:
+  // Runs start(call), records and counts.
+  template <class Start>
+  Work begin(Operation operation, const at::Tensor& larger, Purpose purpose, const Start& start,
+             int root = -1);
+
   std::string name_;
-  Work counted(Pending pending, const at::Tensor& larger, Purpose purpose);
   std::array<Traffic, kPurposes> traffic_{};
+  FlightRecorder recorder_;
 };
 
 // A group of this rank alone.

@@ -87,7 +87,9 @@ class LocalGroup : public Group {
   int size() const override { return meeting_->size(); }
   std::string_view backend() const override { return "local"; }
 
-  std::unique_ptr<Group> split(std::string name, int color, int key) override {
+ protected:
+  std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int color,
+                                     int key) override {
     publish(at::tensor({int64_t{color}, int64_t{key}}));
     std::vector<std::pair<int64_t, int>> members;  // by key, then by rank
     for (int r = 0; r < size(); ++r) {
@@ -108,14 +110,13 @@ class LocalGroup : public Group {
                                         std::move(part));
   }
 
- protected:
-  Pending start_all_reduce(at::Tensor tensor, bool maximum) override {
+  Pending start_all_reduce(const Call& call, at::Tensor tensor) override {
     publish(tensor);
     at::Tensor result = meeting_->tensor_of(0).clone();
     for (int r = 1; r < size(); ++r) {
       const at::Tensor& other = meeting_->tensor_of(r);
       check_same(other, tensor);
-      if (maximum) {
+      if (call.operation == Operation::kAllMax) {
         at::maximum_out(result, result, other.view_as(result));
       } else {
         result.add_(other.view_as(result));
@@ -126,7 +127,7 @@ class LocalGroup : public Group {
     return finished();
   }
 
-  Pending start_sum_scatter(at::Tensor out, at::Tensor in) override {
+  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     publish(in);
     const int64_t n = out.numel();
     at::Tensor sum = slice_of(0, rank_, n).clone();
@@ -136,7 +137,7 @@ class LocalGroup : public Group {
     return finished();
   }
 
-  Pending start_all_gather(at::Tensor out, at::Tensor in) override {
+  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     publish(in);
     const int64_t n = in.numel();
     // Copies of all first: `in` may be a slice of `out` on another rank's side as well.
@@ -150,16 +151,16 @@ class LocalGroup : public Group {
     return finished();
   }
 
-  Pending start_broadcast(at::Tensor tensor, int root) override {
+  Pending start_broadcast(const Call& call, at::Tensor tensor) override {
     publish(tensor);
-    const at::Tensor& source = meeting_->tensor_of(root);
+    const at::Tensor& source = meeting_->tensor_of(call.root);
     check_same(source, tensor);
-    if (rank_ != root) tensor.copy_(source.view_as(tensor));
+    if (rank_ != call.root) tensor.copy_(source.view_as(tensor));
     meeting_->arrive();
     return finished();
   }
 
-  Pending start_all_to_all(at::Tensor out, at::Tensor in) override {
+  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     publish(in);
     const int64_t n = in.numel() / size();
     at::Tensor result = at::empty_like(in);

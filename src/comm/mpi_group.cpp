@@ -90,7 +90,17 @@ class MpiGroup : public Group {
   int size() const override { return size_; }
   std::string_view backend() const override { return "mpi"; }
 
-  std::unique_ptr<Group> split(std::string name, int color, int key) override {
+  void poll() override {
+    std::erase_if(under_way_, [](MpiPending* pending) {
+      const bool done = pending->test();
+      if (done) pending->flight.done(Clock::now());
+      return done;
+    });
+  }
+
+ protected:
+  std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int color,
+                                     int key) override {
     MPI_Comm part = MPI_COMM_NULL;
     TRY_MPI(MPI_Comm_split(communicator_, color, key, &part));
     auto group = std::make_unique<MpiGroup>(std::move(name), part);
@@ -98,22 +108,18 @@ class MpiGroup : public Group {
     return group;
   }
 
-  void poll() override {
-    for (MpiPending* pending : under_way_) pending->test();
-  }
-
- protected:
-  Pending start_all_reduce(at::Tensor tensor, bool maximum) override {
+  Pending start_all_reduce(const Call& call, at::Tensor tensor) override {
     auto pending = prepare({tensor});
     TRY_MPI(MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), count_of(tensor.numel()),
-                           type_of(tensor), maximum ? MPI_MAX : MPI_SUM, communicator_,
+                           type_of(tensor),
+                           call.operation == Operation::kAllMax ? MPI_MAX : MPI_SUM, communicator_,
                            &pending->request));
     return pending;
   }
 
   // Reduce_scatter and not Reduce_scatter_block: in Open MPI 4 the latter falls to a basic linear
   // algorithm and is 3-5 times slower at 1-16 MiB.
-  Pending start_sum_scatter(at::Tensor out, at::Tensor in) override {
+  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     auto pending = prepare({in, out});
     // MPI's in-place form leaves the result at the start of the buffer, not in this rank's slice.
     if (shares_memory(out, in)) {
@@ -126,7 +132,7 @@ class MpiGroup : public Group {
     return pending;
   }
 
-  Pending start_all_gather(at::Tensor out, at::Tensor in) override {
+  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     auto pending = prepare({in, out});
     const void* source = in.data_ptr();
     if (shares_memory(in, out)) {
@@ -141,14 +147,14 @@ class MpiGroup : public Group {
     return pending;
   }
 
-  Pending start_broadcast(at::Tensor tensor, int root) override {
+  Pending start_broadcast(const Call& call, at::Tensor tensor) override {
     auto pending = prepare({tensor});
-    TRY_MPI(MPI_Ibcast(tensor.data_ptr(), count_of(tensor.numel()), type_of(tensor), root,
+    TRY_MPI(MPI_Ibcast(tensor.data_ptr(), count_of(tensor.numel()), type_of(tensor), call.root,
                        communicator_, &pending->request));
     return pending;
   }
 
-  Pending start_all_to_all(at::Tensor out, at::Tensor in) override {
+  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     RONDO_CHECK(!shares_memory(out, in), "all_to_all needs two tensors");
     auto pending = prepare({in, out});
     const int n = count_of(in.numel() / size_);

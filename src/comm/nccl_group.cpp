@@ -159,6 +159,8 @@ class NcclPending : public Work::Pending {
     return done_.reached();
   }
 
+  Flight::End end() const override { return Flight::End::kOnDevice; }
+
  private:
   std::shared_ptr<Communicator> communicator_;
   c10::DeviceIndex device_;
@@ -180,13 +182,6 @@ class NcclGroup : public Group {
   int size() const override { return size_; }
   std::string_view backend() const override { return "nccl"; }
 
-  std::unique_ptr<Group> split(std::string name, int color, int key) override {
-    const c10::cuda::CUDAGuard guard(device_->index());
-    auto part = std::make_shared<Communicator>(*communicator_, color, key);
-    if (part->size() == 1) return make_self_group(std::move(name));
-    return std::make_unique<NcclGroup>(std::move(name), device_, std::move(part));
-  }
-
   void poll() override { communicator_->check(); }
 
   void barrier() override {
@@ -197,7 +192,16 @@ class NcclGroup : public Group {
   }
 
  protected:
-  Pending start_all_reduce(at::Tensor tensor, bool maximum) override {
+  std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int color,
+                                     int key) override {
+    const c10::cuda::CUDAGuard guard(device_->index());
+    auto part = std::make_shared<Communicator>(*communicator_, color, key);
+    if (part->size() == 1) return make_self_group(std::move(name));
+    return std::make_unique<NcclGroup>(std::move(name), device_, std::move(part));
+  }
+
+  Pending start_all_reduce(const Call& call, at::Tensor tensor) override {
+    const bool maximum = call.operation == Operation::kAllMax;
     return launch(tensor, tensor, [&](cudaStream_t stream) {
       TRY_NCCL(ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), count_of(tensor),
                              type_of(tensor), maximum ? ncclMax : ncclSum, communicator_->get(),
@@ -205,28 +209,28 @@ class NcclGroup : public Group {
     });
   }
 
-  Pending start_sum_scatter(at::Tensor out, at::Tensor in) override {
+  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     return launch(out, in, [&](cudaStream_t stream) {
       TRY_NCCL(ncclReduceScatter(in.data_ptr(), out.data_ptr(), count_of(out), type_of(out),
                                  ncclSum, communicator_->get(), stream));
     });
   }
 
-  Pending start_all_gather(at::Tensor out, at::Tensor in) override {
+  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     return launch(out, in, [&](cudaStream_t stream) {
       TRY_NCCL(ncclAllGather(in.data_ptr(), out.data_ptr(), count_of(in), type_of(in),
                              communicator_->get(), stream));
     });
   }
 
-  Pending start_broadcast(at::Tensor tensor, int root) override {
+  Pending start_broadcast(const Call& call, at::Tensor tensor) override {
     return launch(tensor, tensor, [&](cudaStream_t stream) {
       TRY_NCCL(ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), count_of(tensor),
-                             type_of(tensor), root, communicator_->get(), stream));
+                             type_of(tensor), call.root, communicator_->get(), stream));
     });
   }
 
-  Pending start_all_to_all(at::Tensor out, at::Tensor in) override {
+  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
     const size_t count = count_of(in) / static_cast<size_t>(size_);
     const size_t bytes = count * static_cast<size_t>(in.element_size());
     return launch(out, in, [&](cudaStream_t stream) {

@@ -14,16 +14,27 @@ class SelfGroup : public Group {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   std::string_view backend() const override { return "self"; }
-  std::unique_ptr<Group> split(std::string name, int /*color*/, int /*key*/) override {
-    return make_self_group(std::move(name));
-  }
 
  protected:
-  Pending start_all_reduce(at::Tensor /*tensor*/, bool /*maximum*/) override { return finished(); }
-  Pending start_sum_scatter(at::Tensor out, at::Tensor in) override { return copy(out, in); }
-  Pending start_all_gather(at::Tensor out, at::Tensor in) override { return copy(out, in); }
-  Pending start_broadcast(at::Tensor /*tensor*/, int /*root*/) override { return finished(); }
-  Pending start_all_to_all(at::Tensor out, at::Tensor in) override { return copy(out, in); }
+  std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int /*color*/,
+                                     int /*key*/) override {
+    return make_self_group(std::move(name));
+  }
+  Pending start_all_reduce(const Call& /*call*/, at::Tensor /*tensor*/) override {
+    return finished();
+  }
+  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+    return copy(out, in);
+  }
+  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+    return copy(out, in);
+  }
+  Pending start_broadcast(const Call& /*call*/, at::Tensor /*tensor*/) override {
+    return finished();
+  }
+  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+    return copy(out, in);
+  }
 
  private:
   static Pending copy(const at::Tensor& out, const at::Tensor& in) {

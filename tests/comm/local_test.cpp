@@ -55,11 +55,23 @@ TEST(WorkDeath, DroppingAWorkIsABug) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
       {
-        const auto group = make_self_group();
+        const auto group = make_self_group("world");
         at::Tensor t = at::zeros({1});
         auto work = group->all_sum(t, Purpose::kOther);
       },
-      "never waited for");
+      "bug in rondo: all_sum #1 of group world was started and never waited for");
+}
+
+TEST(WorkDeath, ARankThatDropsAWorkNamesIt) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(LocalWorld::run(2,
+                               [](Group& group) {
+                                 group.barrier();
+                                 at::Tensor t = at::zeros({1});
+                                 auto work = group.broadcast(t, 0, Purpose::kOther);
+                                 if (group.rank() == 0) work.wait();
+                               }),
+               "bug in rondo: broadcast #2 of group world was started and never waited for");
 }
 
 }  // namespace
