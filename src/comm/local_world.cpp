@@ -1,5 +1,5 @@
-// Threads as ranks. A collective is: publish my tensors, meet, read the others', meet again. Sums
-// run in rank order, so results are the same on every rank and in every run.
+// Threads as ranks. A collective is: publish my call and tensor, meet, read the others', meet
+// again. Sums run in rank order, so results are the same on every rank and in every run.
 #include "comm/local_world.hpp"
 
 #include <ATen/ATen.h>
@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -24,7 +25,10 @@ namespace {
 class Meeting {
  public:
   explicit Meeting(int size)
-      : tensors_(static_cast<size_t>(size)), offers_(static_cast<size_t>(size)), size_(size) {}
+      : calls_(static_cast<size_t>(size)),
+        tensors_(static_cast<size_t>(size)),
+        offers_(static_cast<size_t>(size)),
+        size_(size) {}
 
   int size() const { return size_; }
 
@@ -60,6 +64,8 @@ class Meeting {
   }
 
   // Written between meetings by its own rank, read by the others after the next one.
+  Call& call_of(int rank) { return calls_[static_cast<size_t>(rank)]; }
+  const std::vector<Call>& calls() const { return calls_; }
   at::Tensor& tensor_of(int rank) { return tensors_[static_cast<size_t>(rank)]; }
   std::shared_ptr<Meeting>& offer_of(int rank) { return offers_[static_cast<size_t>(rank)]; }
 
@@ -70,6 +76,7 @@ class Meeting {
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::vector<Call> calls_;
   std::vector<at::Tensor> tensors_;
   std::vector<std::shared_ptr<Meeting>> offers_;  // what a rank made for others, while they split
   std::vector<std::shared_ptr<Meeting>> parts_;
@@ -81,16 +88,21 @@ class Meeting {
 
 class LocalGroup : public Group {
  public:
-  LocalGroup(std::string name, int rank, std::shared_ptr<Meeting> meeting)
-      : Group(std::move(name)), rank_(rank), meeting_(std::move(meeting)) {}
+  // `world_ranks`: the ranks of the world that the ranks of this group have.
+  LocalGroup(std::string name, int rank, std::vector<int> world_ranks,
+             std::shared_ptr<Meeting> meeting)
+      : Group(std::move(name)),
+        rank_(rank),
+        world_ranks_(std::move(world_ranks)),
+        meeting_(std::move(meeting)) {}
   int rank() const override { return rank_; }
   int size() const override { return meeting_->size(); }
   std::string_view backend() const override { return "local"; }
 
  protected:
-  std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int color,
+  std::unique_ptr<Group> start_split(const Call& call, std::string name, int color,
                                      int key) override {
-    publish(at::tensor({int64_t{color}, int64_t{key}}));
+    publish(call, at::tensor({int64_t{color}, int64_t{key}}));
     std::vector<std::pair<int64_t, int>> members;  // by key, then by rank
     for (int r = 0; r < size(); ++r) {
       const auto* theirs = meeting_->tensor_of(r).const_data_ptr<int64_t>();
@@ -105,17 +117,21 @@ class LocalGroup : public Group {
     auto part = meeting_->offer_of(first);
     meeting_->arrive();
     if (members.size() == 1) return make_self_group(std::move(name));
-    const auto mine = std::ranges::find(members, rank_, &std::pair<int64_t, int>::second);
-    return std::make_unique<LocalGroup>(std::move(name), static_cast<int>(mine - members.begin()),
+    std::vector<int> world_ranks;
+    int mine = 0;
+    for (const auto& [order, member] : members) {
+      if (member == rank_) mine = static_cast<int>(world_ranks.size());
+      world_ranks.push_back(world_ranks_[static_cast<size_t>(member)]);
+    }
+    return std::make_unique<LocalGroup>(std::move(name), mine, std::move(world_ranks),
                                         std::move(part));
   }
 
   Pending start_all_reduce(const Call& call, at::Tensor tensor) override {
-    publish(tensor);
+    publish(call, tensor);
     at::Tensor result = meeting_->tensor_of(0).clone();
     for (int r = 1; r < size(); ++r) {
       const at::Tensor& other = meeting_->tensor_of(r);
-      check_same(other, tensor);
       if (call.operation == Operation::kAllMax) {
         at::maximum_out(result, result, other.view_as(result));
       } else {
@@ -127,8 +143,8 @@ class LocalGroup : public Group {
     return finished();
   }
 
-  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
-    publish(in);
+  Pending start_sum_scatter(const Call& call, at::Tensor out, at::Tensor in) override {
+    publish(call, in);
     const int64_t n = out.numel();
     at::Tensor sum = slice_of(0, rank_, n).clone();
     for (int r = 1; r < size(); ++r) sum.add_(slice_of(r, rank_, n));
@@ -137,13 +153,12 @@ class LocalGroup : public Group {
     return finished();
   }
 
-  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
-    publish(in);
+  Pending start_all_gather(const Call& call, at::Tensor out, at::Tensor in) override {
+    publish(call, in);
     const int64_t n = in.numel();
     // Copies of all first: `in` may be a slice of `out` on another rank's side as well.
     for (int r = 0; r < size(); ++r) {
       const at::Tensor& other = meeting_->tensor_of(r);
-      check_same(other, in);
       const at::Tensor target = out.view({-1}).narrow(0, r * n, n);
       if (target.data_ptr() != other.data_ptr()) target.copy_(other.view({-1}));
     }
@@ -152,16 +167,15 @@ class LocalGroup : public Group {
   }
 
   Pending start_broadcast(const Call& call, at::Tensor tensor) override {
-    publish(tensor);
+    publish(call, tensor);
     const at::Tensor& source = meeting_->tensor_of(call.root);
-    check_same(source, tensor);
     if (rank_ != call.root) tensor.copy_(source.view_as(tensor));
     meeting_->arrive();
     return finished();
   }
 
-  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
-    publish(in);
+  Pending start_all_to_all(const Call& call, at::Tensor out, at::Tensor in) override {
+    publish(call, in);
     const int64_t n = in.numel() / size();
     at::Tensor result = at::empty_like(in);
     for (int r = 0; r < size(); ++r) {
@@ -173,21 +187,31 @@ class LocalGroup : public Group {
   }
 
  private:
-  void publish(const at::Tensor& tensor) {
+  // Bug on all ranks when they did not make the same call.
+  void publish(const Call& call, const at::Tensor& tensor) {
+    meeting_->call_of(rank_) = call;
     meeting_->tensor_of(rank_) = tensor;
     meeting_->arrive();
+    const auto& calls = meeting_->calls();
+    if (std::ranges::all_of(calls, [&](const Call& other) { return other == call; })) return;
+    const std::string text = mismatch_text(name(), calls, world_ranks_);
+    meeting_->arrive();  // all have read
+    throw base::Bug(text);
   }
   at::Tensor slice_of(int rank, int part, int64_t n) {
     return meeting_->tensor_of(rank).view({-1}).narrow(0, part * n, n);
   }
-  static void check_same(const at::Tensor& a, const at::Tensor& b) {
-    RONDO_CHECK(a.numel() == b.numel() && a.scalar_type() == b.scalar_type(),
-                "ranks called a collective with different tensors");
-  }
-
   int rank_;
+  std::vector<int> world_ranks_;
   std::shared_ptr<Meeting> meeting_;
 };
+
+std::unique_ptr<LocalGroup> world_group(std::string name, int rank,
+                                        std::shared_ptr<Meeting> meeting) {
+  std::vector<int> ranks(static_cast<size_t>(meeting->size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return std::make_unique<LocalGroup>(std::move(name), rank, std::move(ranks), std::move(meeting));
+}
 
 void run_threads(int size, const std::vector<Meeting*>& meetings,
                  const std::function<void(int)>& body) {
@@ -218,19 +242,15 @@ void run_threads(int size, const std::vector<Meeting*>& meetings,
 
 void LocalWorld::run(int size, const std::function<void(Group&)>& body) {
   const auto meeting = std::make_shared<Meeting>(size);
-  run_threads(size, {meeting.get()}, [&](int rank) {
-    LocalGroup group("world", rank, meeting);
-    body(group);
-  });
+  run_threads(size, {meeting.get()}, [&](int rank) { body(*world_group("world", rank, meeting)); });
 }
 
 void LocalWorld::run(int size, const std::function<void(Group&, Control&)>& body) {
   const auto tensors = std::make_shared<Meeting>(size);
   const auto words = std::make_shared<Meeting>(size);
   run_threads(size, {tensors.get(), words.get()}, [&](int rank) {
-    LocalGroup group("world", rank, tensors);
-    Control control(std::make_unique<LocalGroup>("control", rank, words));
-    body(group, control);
+    Control control(world_group("control", rank, words));
+    body(*world_group("world", rank, tensors), control);
   });
 }
 

@@ -51,6 +51,88 @@ TEST(LocalWorld, DifferentSizesAreABug) {
                std::exception);
 }
 
+// What the Bug says that `action` throws.
+template <class Action>
+std::string bug_of(const Action& action) {
+  try {
+    action();
+  } catch (const base::Bug& bug) {
+    return bug.what();
+  }
+  return "no error";
+}
+
+void expect_start(const std::string& text, const std::string& start) {
+  EXPECT_TRUE(text.starts_with(start)) << text << "\ninstead of\n" << start;
+}
+
+TEST(LocalWorld, RanksThatSwapCollectivesAreNamed) {
+  for (const int size : {2, 3, 4}) {
+    const std::string others = size == 2 ? "rank 0" : size == 3 ? "ranks 0, 1" : "ranks 0, 1, 2";
+    LocalWorld::run(size, [&](Group& group) {
+      const int last = group.size() - 1;
+      const bool odd = group.rank() == last;
+      at::Tensor small = at::zeros({8});
+      at::Tensor large = at::zeros({8 * size});
+      group.barrier();
+      const std::string text = bug_of([&] {
+        if (odd) group.all_gather(large, small, test::kPurpose).wait();
+        group.all_sum(small, test::kPurpose).wait();
+        if (!odd) group.all_gather(large, small, test::kPurpose).wait();
+      });
+      expect_start(text, fmt::format("group world, operation 2: {} called all_sum of 8 float32, "
+                                     "rank {} called all_gather of {} float32.",
+                                     others, last, 8 * size));
+      // Types and roots count as well.
+      at::Tensor other = at::zeros({8}, odd ? at::kDouble : at::kFloat);
+      expect_start(bug_of([&] { group.all_max(other, test::kPurpose).wait(); }),
+                   fmt::format("group world, operation 3: {} called all_max of 8 float32, rank {} "
+                               "called all_max of 8 float64.",
+                               others, last));
+      expect_start(bug_of([&] { group.broadcast(small, odd ? 1 : 0, test::kPurpose).wait(); }),
+                   fmt::format("group world, operation 4: {} called broadcast of 8 float32 from "
+                               "root 0, rank {} called broadcast of 8 float32 from root 1.",
+                               others, last));
+      expect_start(bug_of([&] {
+                     if (odd) {
+                       group.barrier();
+                     } else {
+                       EXPECT_EQ(group.split("part", 0, 0), nullptr);
+                     }
+                   }),
+                   fmt::format("group world, operation 5: {} called split, rank {} called all_sum "
+                               "of 1 int32.",
+                               others, last));
+    });
+  }
+}
+
+TEST(LocalWorld, ARankThatSwapsReleasesTheOthers) {
+  for (const int size : {2, 3, 4}) {
+    EXPECT_THROW(LocalWorld::run(size,
+                                 [](Group& group) {
+                                   at::Tensor t = at::zeros({4});
+                                   const bool odd = group.rank() == 0;
+                                   if (odd) group.all_max(t, test::kPurpose).wait();
+                                   group.all_sum(t, test::kPurpose).wait();
+                                   if (!odd) group.all_max(t, test::kPurpose).wait();
+                                 }),
+                 base::Bug);
+  }
+}
+
+TEST(LocalWorld, PartsNameRanksOfTheWorld) {
+  LocalWorld::run(4, [](Group& group) {
+    const auto row = group.split("row", group.rank() / 2, 0);
+    at::Tensor t = at::zeros({row->rank() + 1});
+    const int first = group.rank() / 2 * 2;
+    expect_start(bug_of([&] { row->all_sum(t, test::kPurpose).wait(); }),
+                 fmt::format("group row, operation 1: rank {} called all_sum of 1 float32, rank {} "
+                             "called all_sum of 2 float32.",
+                             first, first + 1));
+  });
+}
+
 TEST(WorkDeath, DroppingAWorkIsABug) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
