@@ -138,8 +138,10 @@ Work Group::all_to_all(at::Tensor out, at::Tensor in, Purpose purpose) {
 }
 
 std::unique_ptr<Group> Group::split(std::string name, int color, int key) {
-  return start_split({.sequence = recorder_.next(), .operation = Operation::kSplit},
-                     std::move(name), color, key);
+  auto part = start_split({.sequence = recorder_.next(), .operation = Operation::kSplit},
+                          std::move(name), color, key);
+  part->set_deadline(deadline_s_);
+  return part;
 }
 
 std::string Group::recent_text() const {
@@ -147,6 +149,11 @@ std::string Group::recent_text() const {
   std::string text;
   for (const Record& record : recent()) text += to_text(record, name_, now) + "\n";
   return text;
+}
+
+void Group::set_deadline(double deadline_s) {
+  RONDO_CHECK(deadline_s >= 0, "a deadline of {} s", deadline_s);
+  deadline_s_ = deadline_s;
 }
 
 void Group::barrier() { all_sum(at::zeros({1}, at::kInt), Purpose::kControl).wait(); }

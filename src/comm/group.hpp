@@ -89,6 +89,7 @@ class Work {
   ~Work();
 
   // Returns when the result is there (host backends), or orders the current CUDA stream after it.
+  // SystemError when the deadline of the group passes before.
   void wait();
   bool pending() const { return pending_ != nullptr; }
 
@@ -112,6 +113,7 @@ class Group {
 
   // Collective over this group: the ranks that give the same `color` (at least 0) become a group of
   // their own, ranked by `key`, then by their rank here. A group of one is always a `self` group.
+  // It has the deadline of this group.
   [[nodiscard]] std::unique_ptr<Group> split(std::string name, int color, int key);
 
   // Each is collective over this group.
@@ -138,6 +140,13 @@ class Group {
   std::vector<Record> recent() const { return recorder_.recent(); }
   std::string recent_text() const;
 
+  // How long Work::wait may take, for operations started from now on, before it throws a
+  // SystemError that names the ranks which have not come to the operation; 0 (at first): for ever.
+  // Kept by the mpi backend; the ranks of a local group are released when one of them ends. The
+  // same on all ranks.
+  void set_deadline(double deadline_s);
+  double deadline_s() const { return deadline_s_; }
+
  protected:
   using Pending = std::unique_ptr<Work::Pending>;
   // `call` is what this rank asks for; where a backend sees that others ask for something else, it
@@ -158,6 +167,7 @@ class Group {
              int root = -1);
 
   std::string name_;
+  double deadline_s_ = 0;
   std::array<Traffic, kPurposes> traffic_{};
   FlightRecorder recorder_;
 };

@@ -3,10 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <exception>
+#include <vector>
 
 #include "base/slice.hpp"
+#include "comm/mpi_communicator.hpp"
+#include "comm/mpi_wait.hpp"
 #include "comm/try_mpi.hpp"
 
 namespace rondo::comm {
@@ -40,50 +42,74 @@ MPI_Datatype type_of(const at::Tensor& tensor) {
 // MPI-3 counts are int.
 int count_of(int64_t elements) { return base::narrow<int>(elements); }
 
-// The requests of one group that MPI still works on, so that poll() can drive them.
-using UnderWay = std::vector<class MpiPending*>;
+// What MPI reads and writes until the request is complete.
+struct Transfer {
+  MPI_Request request = MPI_REQUEST_NULL;
+  std::vector<at::Tensor> alive;
+  std::vector<int> counts;
+};
+
+// What MPI works on for one group.
+struct UnderWay {
+  // Not seen complete yet, so that poll() can drive them.
+  std::vector<class MpiPending*> pending;
+  // Their waiting ended with an exception.
+  std::unique_ptr<std::vector<Transfer>> given_up = std::make_unique<std::vector<Transfer>>();
+};
 
 class MpiPending : public Work::Pending {
  public:
-  explicit MpiPending(UnderWay& under_way) : under_way_(under_way) { under_way_.push_back(this); }
-  ~MpiPending() override { std::erase(under_way_, this); }
+  MpiPending(const Call& call, double deadline_s, MpiWait& waiting, UnderWay& under_way)
+      : call_(call), deadline_s_(deadline_s), waiting_(waiting), under_way_(under_way) {
+    under_way_.pending.push_back(this);
+  }
+  ~MpiPending() override {
+    std::erase(under_way_.pending, this);
+    // MPI may still write to the tensors.
+    if (transfer.request != MPI_REQUEST_NULL) under_way_.given_up->push_back(std::move(transfer));
+  }
 
   void wait() override {
-    if (request != MPI_REQUEST_NULL) TRY_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
+    if (transfer.request != MPI_REQUEST_NULL) {
+      waiting_.complete(transfer.request, call_, deadline_s_);
+    }
     if (copy_to.defined()) copy_to.view({-1}).copy_(copy_from.view({-1}));
   }
   bool test() override {
     int done = 0;
-    TRY_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    TRY_MPI(MPI_Test(&transfer.request, &done, MPI_STATUS_IGNORE));
     return done != 0;
   }
 
-  MPI_Request request = MPI_REQUEST_NULL;
-  std::vector<at::Tensor> alive;
-  std::vector<int> counts;  // must live as long as the operation
+  Transfer transfer;
   at::Tensor copy_to, copy_from;
 
  private:
+  Call call_;
+  double deadline_s_;
+  MpiWait& waiting_;
   UnderWay& under_way_;
 };
 
 class MpiGroup : public Group {
  public:
-  // Owns the communicator.
-  MpiGroup(std::string name, MPI_Comm communicator)
-      : Group(std::move(name)), communicator_(communicator) {
-    TRY_MPI(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN));
-    TRY_MPI(MPI_Comm_rank(communicator_, &rank_));
-    TRY_MPI(MPI_Comm_size(communicator_, &size_));
-  }
+  MpiGroup(std::string group_name, MpiCommunicator communicator, MpiSettings settings)
+      : Group(std::move(group_name)),
+        communicator_(std::move(communicator)),
+        settings_(std::move(settings)),
+        rank_(communicator_.rank()),
+        size_(communicator_.size()),
+        waiting_(name(), settings_.watch->world_ranks_of(communicator_.get()), settings_.watch) {}
   ~MpiGroup() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
-    // Freeing is collective: while an exception unwinds, the other ranks may not follow.
-    if (finalized != 0 || std::uncaught_exceptions() > 0) return;
-    if (MPI_Comm_free(&communicator_) != MPI_SUCCESS) {
-      std::fputs("warning: MPI_Comm_free failed\n", stderr);
-    }
+    const bool in_order = finalized == 0 && std::uncaught_exceptions() == 0;
+    // Questions that this rank came too late for.
+    if (in_order && deadline_s() > 0) settings_.watch->discard();
+    if (under_way_.given_up->empty() || (in_order && settle())) return;
+    // MPI may use them until the process ends.
+    static_cast<void>(under_way_.given_up.release());
+    communicator_.leave();
   }
 
   int rank() const override { return rank_; }
@@ -91,7 +117,7 @@ class MpiGroup : public Group {
   std::string_view backend() const override { return "mpi"; }
 
   void poll() override {
-    std::erase_if(under_way_, [](MpiPending* pending) {
+    std::erase_if(under_way_.pending, [](MpiPending* pending) {
       const bool done = pending->test();
       if (done) pending->flight.done(Clock::now());
       return done;
@@ -102,38 +128,40 @@ class MpiGroup : public Group {
   std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int color,
                                      int key) override {
     MPI_Comm part = MPI_COMM_NULL;
-    TRY_MPI(MPI_Comm_split(communicator_, color, key, &part));
-    auto group = std::make_unique<MpiGroup>(std::move(name), part);
+    TRY_MPI(MPI_Comm_split(communicator_.get(), color, key, &part));
+    auto group = std::make_unique<MpiGroup>(std::move(name), MpiCommunicator(part), settings_);
     if (group->size() == 1) return make_self_group(group->name());
     return group;
   }
 
   Pending start_all_reduce(const Call& call, at::Tensor tensor) override {
-    auto pending = prepare({tensor});
+    auto pending = prepare(call, {tensor});
     TRY_MPI(MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), count_of(tensor.numel()),
                            type_of(tensor),
-                           call.operation == Operation::kAllMax ? MPI_MAX : MPI_SUM, communicator_,
-                           &pending->request));
+                           call.operation == Operation::kAllMax ? MPI_MAX : MPI_SUM,
+                           communicator_.get(), &pending->transfer.request));
     return pending;
   }
 
   // Reduce_scatter and not Reduce_scatter_block: in Open MPI 4 the latter falls to a basic linear
   // algorithm and is 3-5 times slower at 1-16 MiB.
-  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
-    auto pending = prepare({in, out});
+  Pending start_sum_scatter(const Call& call, at::Tensor out, at::Tensor in) override {
+    auto pending = prepare(call, {in, out});
     // MPI's in-place form leaves the result at the start of the buffer, not in this rank's slice.
     if (shares_memory(out, in)) {
       pending->copy_to = out;
       out = pending->copy_from = at::empty_like(out);
+      pending->transfer.alive.push_back(out);
     }
-    pending->counts.assign(static_cast<size_t>(size_), count_of(out.numel()));
-    TRY_MPI(MPI_Ireduce_scatter(in.data_ptr(), out.data_ptr(), pending->counts.data(), type_of(in),
-                                MPI_SUM, communicator_, &pending->request));
+    pending->transfer.counts.assign(static_cast<size_t>(size_), count_of(out.numel()));
+    TRY_MPI(MPI_Ireduce_scatter(in.data_ptr(), out.data_ptr(), pending->transfer.counts.data(),
+                                type_of(in), MPI_SUM, communicator_.get(),
+                                &pending->transfer.request));
     return pending;
   }
 
-  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
-    auto pending = prepare({in, out});
+  Pending start_all_gather(const Call& call, at::Tensor out, at::Tensor in) override {
+    auto pending = prepare(call, {in, out});
     const void* source = in.data_ptr();
     if (shares_memory(in, out)) {
       RONDO_CHECK(in.data_ptr() ==
@@ -142,51 +170,66 @@ class MpiGroup : public Group {
       source = MPI_IN_PLACE;
     }
     const int n = count_of(in.numel());
-    TRY_MPI(MPI_Iallgather(source, n, type_of(in), out.data_ptr(), n, type_of(out), communicator_,
-                           &pending->request));
+    TRY_MPI(MPI_Iallgather(source, n, type_of(in), out.data_ptr(), n, type_of(out),
+                           communicator_.get(), &pending->transfer.request));
     return pending;
   }
 
   Pending start_broadcast(const Call& call, at::Tensor tensor) override {
-    auto pending = prepare({tensor});
+    auto pending = prepare(call, {tensor});
     TRY_MPI(MPI_Ibcast(tensor.data_ptr(), count_of(tensor.numel()), type_of(tensor), call.root,
-                       communicator_, &pending->request));
+                       communicator_.get(), &pending->transfer.request));
     return pending;
   }
 
-  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+  Pending start_all_to_all(const Call& call, at::Tensor out, at::Tensor in) override {
     RONDO_CHECK(!shares_memory(out, in), "all_to_all needs two tensors");
-    auto pending = prepare({in, out});
+    auto pending = prepare(call, {in, out});
     const int n = count_of(in.numel() / size_);
     TRY_MPI(MPI_Ialltoall(in.data_ptr(), n, type_of(in), out.data_ptr(), n, type_of(out),
-                          communicator_, &pending->request));
+                          communicator_.get(), &pending->transfer.request));
     return pending;
   }
 
  private:
-  std::unique_ptr<MpiPending> prepare(std::vector<at::Tensor> alive) {
-    auto pending = std::make_unique<MpiPending>(under_way_);
-    pending->alive = std::move(alive);
+  std::unique_ptr<MpiPending> prepare(const Call& call, std::vector<at::Tensor> alive) {
+    auto pending = std::make_unique<MpiPending>(call, deadline_s(), waiting_, under_way_);
+    pending->transfer.alive = std::move(alive);
     return pending;
   }
+
+  // False when what was given up does not complete within the deadline.
+  bool settle() {
+    std::vector<Transfer>& given_up = *under_way_.given_up;
+    const auto start = Clock::now();
+    do {
+      std::erase_if(given_up, [](Transfer& transfer) {
+        int done = 0;
+        return MPI_Test(&transfer.request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done != 0;
+      });
+    } while (!given_up.empty() && seconds_between(start, Clock::now()) < deadline_s());
+    return given_up.empty();
+  }
+
   static bool shares_memory(const at::Tensor& small, const at::Tensor& large) {
     const auto* begin = static_cast<const char*>(large.const_data_ptr());
     const auto* at = static_cast<const char*>(small.const_data_ptr());
     return at >= begin && at < begin + large.numel() * large.element_size();
   }
 
-  MPI_Comm communicator_ = MPI_COMM_NULL;
-  int rank_ = 0;
-  int size_ = 1;
+  MpiCommunicator communicator_;
+  MpiSettings settings_;
+  int rank_;
+  int size_;
+  MpiWait waiting_;
   UnderWay under_way_;
 };
 
 }  // namespace
 
-std::unique_ptr<Group> make_mpi_group(std::string name, MPI_Comm parent) {
-  MPI_Comm copy = MPI_COMM_NULL;
-  TRY_MPI(MPI_Comm_dup(parent, &copy));
-  return std::make_unique<MpiGroup>(std::move(name), copy);
+std::unique_ptr<Group> make_mpi_group(std::string name, MPI_Comm parent, MpiSettings settings) {
+  return std::make_unique<MpiGroup>(std::move(name), MpiCommunicator::copy_of(parent),
+                                    std::move(settings));
 }
 
 }  // namespace rondo::comm

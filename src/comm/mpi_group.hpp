@@ -6,13 +6,20 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "comm/group.hpp"
+#include "comm/watch.hpp"
 
 namespace rondo::comm {
 
-// Collective over `parent`: duplicates it, so that no message meets another group's.
-std::unique_ptr<Group> make_mpi_group(std::string name, MPI_Comm parent);
+// The same on all ranks.
+struct MpiSettings {
+  // Of the run, for deadlines.
+  std::shared_ptr<Watch> watch;
+};
+
+// Collective over `parent`: duplicates it, so that no message meets another group's. Groups split
+// off have the same settings.
+std::unique_ptr<Group> make_mpi_group(std::string name, MPI_Comm parent, MpiSettings settings);
 
 }  // namespace rondo::comm

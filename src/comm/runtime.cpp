@@ -12,6 +12,7 @@
 
 #include "comm/mpi_group.hpp"
 #include "comm/try_mpi.hpp"
+#include "comm/watch.hpp"
 
 namespace rondo::comm {
 
@@ -31,6 +32,7 @@ Runtime::Runtime(int* argc, char*** argv) {
   TRY_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
   meeting_ = std::make_unique<Meeting>();
   TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &meeting_->communicator));
+  watch_ = std::make_shared<Watch>(MPI_COMM_WORLD);
 }
 
 Runtime::~Runtime() {
@@ -57,7 +59,7 @@ bool Runtime::all_arrive(double timeout_s) {
 }
 
 std::unique_ptr<Group> Runtime::make_group(std::string name) {
-  return make_mpi_group(std::move(name), MPI_COMM_WORLD);
+  return make_mpi_group(std::move(name), MPI_COMM_WORLD, {.watch = watch_});
 }
 
 void Runtime::leave(int code, bool in_order) {

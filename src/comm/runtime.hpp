@@ -12,6 +12,8 @@
 
 namespace rondo::comm {
 
+class Watch;
+
 class Runtime {
  public:
   // Calls MPI_Init_thread; without mpirun or srun this is a world of one.
@@ -45,6 +47,7 @@ class Runtime {
   int rank_ = 0;
   int size_ = 1;
   std::unique_ptr<Meeting> meeting_;  // the communicator of all_arrive
+  std::shared_ptr<Watch> watch_;
 };
 
 // Library version line of the MPI in use.

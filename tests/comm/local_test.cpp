@@ -133,6 +133,16 @@ TEST(LocalWorld, PartsNameRanksOfTheWorld) {
   });
 }
 
+TEST(LocalWorld, PartsHaveTheDeadlineOfTheWhole) {
+  LocalWorld::run(2, [](Group& group) {
+    EXPECT_EQ(group.deadline_s(), 0);
+    group.set_deadline(5);
+    EXPECT_EQ(group.split("part", 0, 0)->deadline_s(), 5);
+    EXPECT_EQ(group.split("alone", group.rank(), 0)->deadline_s(), 5);
+    EXPECT_THROW(group.set_deadline(-1), base::Bug);
+  });
+}
+
 TEST(WorkDeath, DroppingAWorkIsABug) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
