@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
+#include <optional>
 #include <vector>
 
 #include "base/slice.hpp"
@@ -99,7 +101,9 @@ class MpiGroup : public Group {
         settings_(std::move(settings)),
         rank_(communicator_.rank()),
         size_(communicator_.size()),
-        waiting_(name(), settings_.watch->world_ranks_of(communicator_.get()), settings_.watch) {}
+        waiting_(name(), settings_.watch->world_ranks_of(communicator_.get()), settings_.watch) {
+    if (settings_.checked) check_.emplace(MpiCommunicator::copy_of(communicator_.get()));
+  }
   ~MpiGroup() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
@@ -110,6 +114,7 @@ class MpiGroup : public Group {
     // MPI may use them until the process ends.
     static_cast<void>(under_way_.given_up.release());
     communicator_.leave();
+    if (check_) check_->leave();
   }
 
   int rank() const override { return rank_; }
@@ -125,8 +130,9 @@ class MpiGroup : public Group {
   }
 
  protected:
-  std::unique_ptr<Group> start_split(const Call& /*call*/, std::string name, int color,
+  std::unique_ptr<Group> start_split(const Call& call, std::string name, int color,
                                      int key) override {
+    check(call);
     MPI_Comm part = MPI_COMM_NULL;
     TRY_MPI(MPI_Comm_split(communicator_.get(), color, key, &part));
     auto group = std::make_unique<MpiGroup>(std::move(name), MpiCommunicator(part), settings_);
@@ -193,9 +199,30 @@ class MpiGroup : public Group {
 
  private:
   std::unique_ptr<MpiPending> prepare(const Call& call, std::vector<at::Tensor> alive) {
+    check(call);
+    return pending_of(call, std::move(alive));
+  }
+  std::unique_ptr<MpiPending> pending_of(const Call& call, std::vector<at::Tensor> alive) {
     auto pending = std::make_unique<MpiPending>(call, deadline_s(), waiting_, under_way_);
     pending->transfer.alive = std::move(alive);
     return pending;
+  }
+
+  // In checked mode: Bug on all ranks when they do not all come with the same call.
+  void check(const Call& call) {
+    if (!check_) return;
+    constexpr int kBytes = sizeof(Call);
+    at::Tensor own = at::empty({kBytes}, at::kByte);
+    at::Tensor all = at::empty({size_ * int64_t{kBytes}}, at::kByte);
+    std::memcpy(own.data_ptr(), &call, sizeof(Call));
+    const auto exchange = pending_of(call, {own, all});
+    TRY_MPI(MPI_Iallgather(own.data_ptr(), kBytes, MPI_BYTE, all.data_ptr(), kBytes, MPI_BYTE,
+                           check_->get(), &exchange->transfer.request));
+    exchange->wait();
+    std::vector<Call> calls(static_cast<size_t>(size_));
+    std::memcpy(calls.data(), all.const_data_ptr(), calls.size() * sizeof(Call));
+    if (std::ranges::all_of(calls, [&](const Call& other) { return other == call; })) return;
+    throw base::Bug(mismatch_text(name(), calls, waiting_.world_ranks()));
   }
 
   // False when what was given up does not complete within the deadline.
@@ -218,6 +245,7 @@ class MpiGroup : public Group {
   }
 
   MpiCommunicator communicator_;
+  std::optional<MpiCommunicator> check_;
   MpiSettings settings_;
   int rank_;
   int size_;

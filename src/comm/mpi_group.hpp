@@ -14,6 +14,9 @@ namespace rondo::comm {
 
 // The same on all ranks.
 struct MpiSettings {
+  // Before every collective and split the ranks exchange what they are about to call; where it
+  // differs, all throw a Bug. Costs a synchronisation, counted in start_s.
+  bool checked = false;
   // Of the run, for deadlines.
   std::shared_ptr<Watch> watch;
 };

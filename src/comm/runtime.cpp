@@ -59,7 +59,8 @@ bool Runtime::all_arrive(double timeout_s) {
 }
 
 std::unique_ptr<Group> Runtime::make_group(std::string name) {
-  return make_mpi_group(std::move(name), MPI_COMM_WORLD, {.watch = watch_});
+  return make_mpi_group(std::move(name), MPI_COMM_WORLD,
+                        {.checked = check_collectives_, .watch = watch_});
 }
 
 void Runtime::leave(int code, bool in_order) {

@@ -28,6 +28,10 @@ class Runtime {
 
   // Collective over all ranks. A group of all ranks on a communicator of its own.
   std::unique_ptr<Group> make_group(std::string name = "world");
+  // Whether groups made from now on, and those split off them, exchange what each rank is about to
+  // call before every collective, so that ranks which differ throw a Bug with the names of all
+  // instead of hanging. Off at first, since it costs a synchronisation. The same on all ranks.
+  void check_collectives(bool on) { check_collectives_ = on; }
   Control make_control() { return Control(make_group("control")); }
 
   // True when every rank calls this within `timeout_s`: after an error it tells a failure that all
@@ -46,8 +50,9 @@ class Runtime {
   struct Meeting;
   int rank_ = 0;
   int size_ = 1;
+  bool check_collectives_ = false;
   std::unique_ptr<Meeting> meeting_;  // the communicator of all_arrive
-  std::shared_ptr<Watch> watch_;
+  std::shared_ptr<Watch> watch_;      // of the groups made here
 };
 
 // Library version line of the MPI in use.
