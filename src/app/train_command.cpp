@@ -20,7 +20,9 @@ Command train_command() {
               train::base_shape(config, context.control);
               return base::Exit::kDone;
             }
+            context.runtime.check_collectives(config.parallel.check_collectives);
             const auto group = context.runtime.make_group();
+            group->set_deadline(config.parallel.deadline_s);
             return train::run(config, context.control, *group, context.console,
                               {.stop_requested = stop_requested,
                                .host = context.runtime.host(),

@@ -12,13 +12,13 @@ namespace rondo::comm {
 
 namespace {
 
-struct Operation {
+struct Timed {
   std::string name;
   double ring;  // bytes that a ring sends per rank, over those of the larger tensor
   std::function<Work(at::Tensor& whole, at::Tensor& part)> start;
 };
 
-double median_seconds(Group& group, const Operation& operation, at::Tensor& whole, at::Tensor& part,
+double median_seconds(Group& group, const Timed& operation, at::Tensor& whole, at::Tensor& part,
                       int64_t repeats) {
   std::vector<double> seconds;
   for (int64_t i = 0; i < repeats + 2; ++i) {
@@ -39,7 +39,7 @@ double median_seconds(Group& group, const Operation& operation, at::Tensor& whol
 nlohmann::json bench_collectives(Group& group, int64_t repeats) {
   const double size = group.size();
   const double scattered = (size - 1) / size;
-  const std::vector<Operation> operations = {
+  const std::vector<Timed> operations = {
       {"all_sum", 2 * scattered,
        [&](at::Tensor& whole, at::Tensor&) { return group.all_sum(whole, Purpose::kOther); }},
       {"sum_scatter", scattered,
@@ -54,7 +54,7 @@ nlohmann::json bench_collectives(Group& group, int64_t repeats) {
        [&](at::Tensor& whole, at::Tensor&) { return group.broadcast(whole, 0, Purpose::kOther); }},
   };
   auto results = nlohmann::json::array();
-  for (const Operation& operation : operations) {
+  for (const Timed& operation : operations) {
     for (int64_t bytes = int64_t{1} << 10; bytes <= int64_t{1} << 26; bytes *= 4) {
       const int64_t part_numel = std::max<int64_t>(1, bytes / 4 / group.size());
       at::Tensor whole = at::zeros({part_numel * group.size()}, at::kFloat);

@@ -162,7 +162,9 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
            {"purpose", comm::name_of(purpose)},
            {"calls_per_step", kSteps(static_cast<double>(traffic.calls), settings.steps)},
            {"bytes_per_step", kSteps(static_cast<double>(traffic.bytes), settings.steps)},
-           {"wait_seconds_per_step", kSteps(traffic.waited_s, settings.steps)}});
+           {"start_seconds_per_step", kSteps(traffic.start_s, settings.steps)},
+           {"wait_seconds_per_step", kSteps(traffic.waited_s, settings.steps)},
+           {"hidden_seconds_per_step", kSteps(traffic.hidden_s(), settings.steps)}});
     }
   }
   const plan::Memory memory = plan::memory_per_rank(

@@ -91,6 +91,8 @@ struct ParallelSection {
   ZeroStage zero{1};
   bool reproducible = false;
   int64_t reduction_lanes = 8;
+  double deadline_s = 1800;
+  bool check_collectives = false;
 };
 struct RecomputeSection {
   std::string what = "none";

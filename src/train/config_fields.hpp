@@ -123,6 +123,14 @@ void describe(V& v, ParallelSection& c) {
                 "reduction_lanes * micro_packs.",
      .minimum = 1,
      .maximum = 1 << 16});
+  v("deadline_s", c.deadline_s,
+    {.meaning =
+         "Seconds that a rank waits for the others in one collective before the run ends with "
+         "the names of those that did not come; 0: for ever.",
+     .minimum = 0});
+  v("check_collectives", c.check_collectives,
+    {.meaning = "Compare every collective over its ranks before it starts, and name those that "
+                "differ. To look for a bug in rondo: it costs a round trip for each."});
 }
 
 template <class V>

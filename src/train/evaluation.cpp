@@ -70,11 +70,7 @@ EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
     for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
       std::vector<data::PackedBatch> batches;
       control_.agree([&] { batches = loader.step(step); });
-      const Totals part = stepper.evaluate(batches);
-      totals.weighted_loss += part.weighted_loss;
-      totals.weight += part.weight;
-      totals.correct += part.correct;
-      totals.trainable_tokens += part.trainable_tokens;
+      totals = stepper.evaluate(batches, totals);
     }
     row.emplace_back(
         heldout.source,

@@ -51,13 +51,12 @@ Stepper::Stepper(model::Model& model, comm::Control& control) : model_(model), c
   model_.set_poll([&mesh] { mesh.poll(); });
 }
 
-Totals Stepper::sum_over_ranks(const std::vector<Totals>& parts) {
+Totals Stepper::sum_over_ranks(const std::vector<Totals>& parts, Totals totals) {
   std::vector<double> mine;
   for (Totals part : parts) {
     for (const double* field : fields(part)) mine.push_back(*field);
   }
   const std::vector<double> all = gathered(model_.mesh().data(), mine);
-  Totals totals;
   for (size_t i = 0; i < all.size(); ++i) *fields(totals)[i % kFields] += all[i];
   totals.flops = model_.shape().model_flops(static_cast<int64_t>(totals.real_tokens),
                                             static_cast<int64_t>(totals.attention_pairs),
@@ -165,14 +164,11 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
   return result;
 }
 
-Totals Stepper::evaluate(const std::vector<data::PackedBatch>& batches) {
-  Totals totals;
+Totals Stepper::evaluate(const std::vector<data::PackedBatch>& batches, Totals totals) {
   for (const auto& batch : batches) {
     Totals part;
     add(part, batch, model_.forward(input_of(batch)));
-    Totals sum = sum_over_ranks({part});
-    for (size_t i = 0; i < kFields; ++i) *fields(totals)[i] += *fields(sum)[i];
-    totals.flops += sum.flops;
+    totals = sum_over_ranks({part}, totals);
   }
   return totals;
 }

@@ -66,13 +66,14 @@ class Stepper {
   // The same of micro-batches in memory; every rank has the same number of them.
   StepResult run(const std::vector<data::PackedBatch>& batches, const StepSettings& settings);
 
-  // Collective over the control's ranks. Sums of a forward pass over this rank's batches.
-  Totals evaluate(const std::vector<data::PackedBatch>& batches);
+  // Collective over the control's ranks. `before` and the sums of a forward pass over this rank's
+  // batches, added one by one in the order of batches and ranks.
+  Totals evaluate(const std::vector<data::PackedBatch>& batches, Totals before = {});
 
  private:
-  // Collective over the data group. Sums every field but flops over ranks and each rank's `parts`
-  // in their order, then works out flops.
-  Totals sum_over_ranks(const std::vector<Totals>& parts);
+  // Collective over the data group. Adds every field but flops of each rank's `parts` to `totals`,
+  // in the order of ranks and parts, then works out flops.
+  Totals sum_over_ranks(const std::vector<Totals>& parts, Totals totals = {});
   // Collective over the control's ranks, in the backward of micro-batch m: unit's gradient of it is
   // complete.
   void reduce(size_t unit, int64_t m, int64_t micro_batches);

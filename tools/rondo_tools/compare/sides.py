@@ -27,6 +27,8 @@ def _launch(program, ranks, arguments, settings, says):
     done = subprocess.run(
         list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
+    if done.returncode < 0:
+        raise UserError(f"{says} was killed by signal {-done.returncode}. Run it again.")
     if done.returncode != 0:
         raise UserError(
             f"{says} ended with exit code {done.returncode} on {ranks} ranks, expected 0; its "
