@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/finite.hpp"
 #include "base/units.hpp"
+#include "parallel/copies.hpp"
 #include "train/model_source.hpp"
 
 namespace rondo::train {
@@ -24,6 +25,22 @@ void check_finite(const std::vector<checkpoint::Piece>& pieces, int64_t step) {
         "from the round's start) or look at the data.",
         step));
   }
+}
+
+// Collective over all ranks.
+void check_copies(const model::Model& model, int64_t step, comm::Control& control) {
+  std::string differing;
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    const std::string text = parallel::differing_copy(model.unit(u));
+    if (differing.empty()) differing = text;
+  }
+  control.agree([&] {
+    if (differing.empty()) return;
+    throw base::SystemError(fmt::format(
+        "after step {}: {}, though both computed the same; no checkpoint was saved. The "
+        "checkpoints before are good. Test the memory of these hosts, or report a bug in rondo.",
+        step, differing));
+  });
 }
 
 }  // namespace
@@ -86,6 +103,7 @@ std::string Saver::save(const RunState& state, const std::string& name) {
   request.tensors = logical_tensors(model_, true);
   request.pieces = owned_pieces(model_, true);
   control_.agree([&] { check_finite(request.pieces, state.step); });
+  check_copies(model_, state.step, control_);
   request.state = state.to_json(config_);
   request.ranks_per_shard = static_cast<int>(config_.checkpoint.ranks_per_shard);
   const auto start = std::chrono::steady_clock::now();

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "comm/local_world.hpp"
+#include "parallel/copies.hpp"
 #include "parallel/reduction.hpp"
 
 namespace rondo::parallel {
@@ -218,6 +219,26 @@ TEST(Unit, UpdatesOfOwnedPartsReachTheWhole) {
     unit.finish_gather();
     EXPECT_EQ(pool.bytes(), bytes);
   });
+}
+
+// A bit of one rank's copy is found by all that share it, and only by them.
+TEST(Copies, ThatDifferAreNamed) {
+  for (const MeshSize& size : {MeshSize{2, 1, 1}, MeshSize{1, 2, 2}, MeshSize{1, 1, 4}}) {
+    comm::LocalWorld::run(size.ranks(), [&](comm::Group& world) {
+      const c10::InferenceMode guard;
+      Mesh mesh(world, size);
+      BufferPool pool;
+      Unit unit("u", split_parameters(), mesh, {.training = true}, pool);
+      unit.initialise(1);
+      EXPECT_EQ(differing_copy(unit), "");
+      // The first parameter is a norm, which all tensor ranks hold; rank 0 owns its beginning.
+      if (world.rank() == 0) unit.owned_weights(unit.layout().segments()[0])[3] += 1e-6;
+      const bool shares = size.replicate > 1 || mesh.shard().rank() == 0;
+      const std::string text = differing_copy(unit);
+      EXPECT_EQ(text.starts_with("norm: rank "), shares) << text;
+      EXPECT_EQ(text.empty(), !shares);
+    });
+  }
 }
 
 // The sum over lanes is one binary tree: with values whose order of addition shows in the result,
