@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "kernels/matmul_blocks.hpp"
 #include "kernels/matmul_tile.hpp"
+#include "kernels/matmul_wide_tile.hpp"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -22,20 +23,26 @@ namespace {
 using matmul::Factor;
 using matmul::Product;
 
-MatmulWay way_of_this_processor() {
-#if defined(__x86_64__) && defined(__AVX2__) && defined(__FMA__)
+// AMD's, or Hygon's, since Zen 1.
+bool is_zen() {
+#if defined(__x86_64__)
   unsigned highest = 0, words[3] = {}, version = 0, ignored = 0;
   char vendor[sizeof(words)];
-  if (__get_cpuid(0, &highest, &words[0], &words[2], &words[1]) == 0) return MatmulWay::kAten;
+  if (__get_cpuid(0, &highest, &words[0], &words[2], &words[1]) == 0) return false;
   std::memcpy(vendor, words, sizeof(words));
   const bool amd = std::memcmp(vendor, "AuthenticAMD", sizeof(vendor)) == 0 ||
                    std::memcmp(vendor, "HygonGenuine", sizeof(vendor)) == 0;
-  if (!amd || __get_cpuid(1, &version, &ignored, &ignored, &ignored) == 0) return MatmulWay::kAten;
-  // 0x17: Zen 1 and 2, 0x18: Hygon's Zen 1, 0x19: Zen 3 and 4.
-  const unsigned family = ((version >> 8) & 0xF) + ((version >> 20) & 0xFF);
-  if (family >= 0x17 && family <= 0x19) return MatmulWay::kOwn;
+  if (!amd || __get_cpuid(1, &version, &ignored, &ignored, &ignored) == 0) return false;
+  constexpr unsigned kZen1 = 0x17;
+  return ((version >> 8) & 0xF) + ((version >> 20) & 0xFF) >= kZen1;
+#else
+  return false;
 #endif
-  return MatmulWay::kAten;
+}
+
+MatmulWay way_of_this_processor() {
+  if (!is_zen() || !has_matmul_way(MatmulWay::kOwn)) return MatmulWay::kAten;
+  return has_matmul_way(MatmulWay::kOwnWide) ? MatmulWay::kOwnWide : MatmulWay::kOwn;
 }
 
 constexpr double kFlopsOfThread = 4e6;  // that make it worth its start
@@ -66,19 +73,19 @@ Grid grid_of(const Product& p) {
   return best;
 }
 
+template <class Tile>
 void multiply_in_parallel(const Product& p, const std::function<void()>& poll) {
   const Grid grid = grid_of(p);
-  const int64_t rows =
-      divide_up(divide_up(p.rows, grid.rows), matmul::kTileRows) * matmul::kTileRows;
+  const int64_t rows = divide_up(divide_up(p.rows, grid.rows), Tile::kRows) * Tile::kRows;
   const int64_t columns =
-      divide_up(divide_up(p.columns, grid.columns), matmul::kTileColumns) * matmul::kTileColumns;
+      divide_up(divide_up(p.columns, grid.columns), Tile::kColumns) * Tile::kColumns;
   const std::thread::id caller = std::this_thread::get_id();
   at::parallel_for(0, grid.rows * grid.columns, 1, [&](int64_t begin, int64_t end) {
     const bool polls = poll && std::this_thread::get_id() == caller;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / grid.columns * rows, column = i % grid.columns * columns;
       if (row >= p.rows || column >= p.columns) continue;
-      multiply(
+      matmul::multiply<Tile>(
           p.part(row, std::min(rows, p.rows - row), column, std::min(columns, p.columns - column)),
           polls ? &poll : nullptr);
     }
@@ -115,6 +122,7 @@ void multiply_checked(const at::Tensor& a, bool a_transposed, const at::Tensor& 
     if (!options.accumulate) out.zero_();
     return;
   }
+  RONDO_CHECK(has_matmul_way(options.way), "matmul: this processor has no AVX-512");
   if (options.way == MatmulWay::kAten) {
     const at::Tensor left = a_transposed ? a.t() : a, right = b_transposed ? b.t() : b;
     if (options.accumulate) {
@@ -134,7 +142,13 @@ void multiply_checked(const at::Tensor& a, bool a_transposed, const at::Tensor& 
   product.out = out.mutable_data_ptr<float>();
   product.stride = out.stride(0);
   product.accumulate = options.accumulate;
-  multiply_in_parallel(product, options.poll);
+#if RONDO_HAS_WIDE_TILE
+  if (options.way == MatmulWay::kOwnWide) {
+    multiply_in_parallel<matmul::WideTile>(product, options.poll);
+    return;
+  }
+#endif
+  multiply_in_parallel<matmul::NarrowTile>(product, options.poll);
 }
 
 void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool b_transposed,
@@ -144,6 +158,16 @@ void multiply(const at::Tensor& a, bool a_transposed, const at::Tensor& b, bool 
 }
 
 }  // namespace
+
+bool has_matmul_way(MatmulWay way) {
+  if (way != MatmulWay::kOwnWide) return true;
+#if RONDO_HAS_WIDE_TILE
+  static const bool has = __builtin_cpu_supports("avx512f") != 0;
+  return has;
+#else
+  return false;
+#endif
+}
 
 MatmulWay matmul_way() {
   static const MatmulWay way = way_of_this_processor();

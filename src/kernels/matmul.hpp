@@ -12,11 +12,18 @@
 
 namespace rondo::kernels {
 
-enum class MatmulWay { kOwn, kAten };
+enum class MatmulWay {
+  kOwn,      // tiles of AVX2, or of what the compiler makes of them
+  kOwnWide,  // tiles of AVX-512: the same bits as kOwn
+  kAten,
+};
 
-// kOwn where it is known to be the faster one: compiled for AVX2 and FMA, on AMD (or Hygon)
-// processors of Zen 1 to Zen 4. There MKL, which ATen uses, does not take its best path; Intel's
-// processors have it, and Zen 5 is twice as wide with AVX-512, which the own blocks do not use.
+// Whether this build and this processor can go that way.
+bool has_matmul_way(MatmulWay way);
+
+// An own way where it is known to be the fastest: on AMD's (or Hygon's) processors since Zen 1. For
+// them MKL, which ATen uses, does not take its best path: on Zen 5 it never uses AVX-512, and the
+// own way is 2.2 times as fast. On Intel's processors it is ATen.
 MatmulWay matmul_way();
 
 struct MatmulOptions {

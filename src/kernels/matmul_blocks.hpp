@@ -25,8 +25,10 @@ struct Product {
   Product part(int64_t row, int64_t part_rows, int64_t column, int64_t part_columns) const;
 };
 
-// Calls poll, when it is not null, about every 3 ms. Does nothing when a size is zero. Uses buffers
-// of its thread that stay (6 MiB): poll must not multiply matrices.
+// By tiles of NarrowTile or WideTile, with the same bits. Calls poll, when it is not null, about
+// every 3 ms. Does nothing when a size is zero. Uses buffers of its thread that stay (6 MiB): poll
+// must not multiply matrices.
+template <class Tile>
 void multiply(const Product& product, const std::function<void()>* poll);
 
 }  // namespace rondo::kernels::matmul

@@ -97,9 +97,15 @@ template <int kWidth>
 void pack_rows(const Factor& factor, int64_t depth, float* to) {
   int64_t k = 0;
   for (; k + 8 <= depth; k += 8) {
-    for (int o = 0; o < kWidth; o += 8) {
-      transpose_eight<std::min(8, kWidth)>(factor.data + o * factor.stride + k, factor.stride,
-                                           to + k * kWidth + o, kWidth);
+    // From the last eight to the first: what the last write too far belongs to the first.
+    constexpr int kRest = kWidth % 8, kFull = kWidth - kRest;
+    if constexpr (kRest > 0) {
+      transpose_eight<kRest>(factor.data + kFull * factor.stride + k, factor.stride,
+                             to + k * kWidth + kFull, kWidth);
+    }
+    for (int o = kFull - 8; o >= 0; o -= 8) {
+      transpose_eight<8>(factor.data + o * factor.stride + k, factor.stride, to + k * kWidth + o,
+                         kWidth);
     }
   }
   for (; k < depth; ++k) {

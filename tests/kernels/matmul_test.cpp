@@ -44,8 +44,16 @@ struct Case {
 
 const std::vector<Layout> kLayouts = {Layout::kNt, Layout::kNn, Layout::kTn};
 
+std::string name_of(MatmulWay way) {
+  return way == MatmulWay::kOwn ? "Own" : way == MatmulWay::kOwnWide ? "OwnWide" : "Aten";
+}
+
 class Matmul : public ::testing::TestWithParam<MatmulWay> {
  protected:
+  void SetUp() override {
+    if (!has_matmul_way(GetParam())) GTEST_SKIP() << "this processor has no AVX-512";
+  }
+
   // Overwriting and adding, against float64. The bound grows with the number of roundings.
   void expect_right(const Case& c) const {
     SCOPED_TRACE(
@@ -66,7 +74,7 @@ TEST_P(Matmul, EqualsFloat64OverSmallSizes) {
     for (int64_t size = 1; size <= 70; ++size) {
       expect_right({layout, size, 1 + size * 37 % 70, 1 + size * 53 % 70});
     }
-    for (int64_t m = 1; m <= 13; ++m) {
+    for (int64_t m = 1; m <= 15; ++m) {
       for (int64_t n = 1; n <= 33; ++n) expect_right({layout, m, n, 1 + (m * n) % 19});
     }
   }
@@ -149,20 +157,21 @@ TEST_P(Matmul, SizesThatDoNotFitAreBugs) {
   EXPECT_THROW(matmul_nt(a.to(at::kDouble), b, out, options), base::Bug);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, Matmul, ::testing::Values(MatmulWay::kOwn, MatmulWay::kAten),
-                         [](const auto& way) {
-                           return way.param == MatmulWay::kOwn ? "Own" : "Aten";
-                         });
+INSTANTIATE_TEST_SUITE_P(Ways, Matmul,
+                         ::testing::Values(MatmulWay::kOwn, MatmulWay::kOwnWide, MatmulWay::kAten),
+                         [](const auto& way) { return name_of(way.param); });
 
-TEST(MatmulOwn, DoesNotDependOnThreads) {
+class MatmulOwn : public Matmul {};
+
+TEST_P(MatmulOwn, DoesNotDependOnThreads) {
   for (const Layout layout : kLayouts) {
     for (const Case& c :
          {Case{layout, 301, 230, 1033}, Case{layout, 7, 1500, 700}, Case{layout, 1500, 17, 700}}) {
       const at::Tensor a = c.a(), b = c.b(), before = normal({c.m, c.n}, 3);
       const auto run = [&] {
         at::Tensor out = unwritten({c.m, c.n}), sum = before.clone();
-        c.run(a, b, out, {.way = MatmulWay::kOwn});
-        c.run(a, b, sum, {.accumulate = true, .way = MatmulWay::kOwn});
+        c.run(a, b, out, {.way = GetParam()});
+        c.run(a, b, sum, {.accumulate = true, .way = GetParam()});
         return at::cat({out, sum});
       };
       const at::Tensor alone = run();
@@ -173,23 +182,23 @@ TEST(MatmulOwn, DoesNotDependOnThreads) {
   }
 }
 
-TEST(MatmulOwn, ARowDoesNotDependOnOtherRows) {
+TEST_P(MatmulOwn, ARowDoesNotDependOnOtherRows) {
   for (const Layout layout : {Layout::kNt, Layout::kNn}) {
     const Case c{layout, 400, 100, 1033};
     const at::Tensor a = c.a(), b = c.b();
     at::Tensor all = unwritten({c.m, c.n});
-    c.run(a, b, all, {.way = MatmulWay::kOwn});
+    c.run(a, b, all, {.way = GetParam()});
     for (const auto& [begin, rows] :
          {std::pair<int64_t, int64_t>{0, 1}, {3, 1}, {0, 37}, {101, 64}, {1, 399}}) {
       at::Tensor some = unwritten({rows, c.n});
-      c.run(a.narrow(0, begin, rows), b, some, {.way = MatmulWay::kOwn});
+      c.run(a.narrow(0, begin, rows), b, some, {.way = GetParam()});
       EXPECT_TRUE(same_bits(some, all.narrow(0, begin, rows))) << begin << " " << rows;
     }
   }
 }
 
 // The order of the sums, written out: it depends on k alone. 1033 places are summed in runs of 352.
-TEST(MatmulOwn, AddsRunsOfFusedSumsInTheirOrder) {
+TEST_P(MatmulOwn, AddsRunsOfFusedSumsInTheirOrder) {
   constexpr int64_t kInner = 1033, kRun = 352;
   const at::Tensor a = normal({1, kInner}, 1), b = normal({1, kInner}, 2);
   float expected = 0;
@@ -201,18 +210,18 @@ TEST(MatmulOwn, AddsRunsOfFusedSumsInTheirOrder) {
     expected = begin == 0 ? run : expected + run;
   }
   at::Tensor out = unwritten({1, 1});
-  matmul_nt(a, b, out, {.way = MatmulWay::kOwn});
+  matmul_nt(a, b, out, {.way = GetParam()});
   EXPECT_EQ(out.item<float>(), expected);
 }
 
-TEST(MatmulOwn, PollsOnTheCallingThread) {
+TEST_P(MatmulOwn, PollsOnTheCallingThread) {
   const at::Tensor a = at::ones({1024, 1024}), b = at::ones({1024, 1024});
   const std::thread::id caller = std::this_thread::get_id();
   for (const int threads : {1, 3}) {
     int calls = 0, elsewhere = 0;
     test::with_threads(threads, [&] {
       at::Tensor out = unwritten({1024, 1024});
-      matmul_nt(a, b, out, {.way = MatmulWay::kOwn, .poll = [&] {
+      matmul_nt(a, b, out, {.way = GetParam(), .poll = [&] {
                               ++calls;
                               elsewhere += std::this_thread::get_id() == caller ? 0 : 1;
                             }});
@@ -223,6 +232,21 @@ TEST(MatmulOwn, PollsOnTheCallingThread) {
     EXPECT_EQ(elsewhere, 0);
   }
 }
+
+TEST_P(MatmulOwn, GivesTheBitsOfEveryOwnWay) {
+  for (const Layout layout : kLayouts) {
+    for (const Case& c : {Case{layout, 301, 530, 1033}, Case{layout, 15, 33, 9}}) {
+      const at::Tensor a = c.a(), b = c.b();
+      at::Tensor narrow = normal({c.m, c.n}, 3), out = narrow.clone();
+      c.run(a, b, narrow, {.accumulate = true, .way = MatmulWay::kOwn});
+      c.run(a, b, out, {.accumulate = true, .way = GetParam()});
+      EXPECT_TRUE(same_bits(out, narrow));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, MatmulOwn, ::testing::Values(MatmulWay::kOwn, MatmulWay::kOwnWide),
+                         [](const auto& way) { return name_of(way.param); });
 
 }  // namespace
 }  // namespace rondo::kernels

@@ -1,7 +1,10 @@
 """Model and packs of `rondo bench step` (src/train/bench_step.cpp), for PyTorch and transformers.
 
-Token ids differ from rondo's, and so do initial weights; shapes, documents and labels do not.
+Token ids and initial weights are others than rondo's, drawn in the same way; shapes, documents and
+labels are the same.
 """
+
+import math
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -34,7 +37,13 @@ def make_model(layers):
         dtype=torch.float32,
     )
     torch.manual_seed(1)
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    # As rondo initialises what is added to the residual stream, so that losses compare.
+    with torch.no_grad():
+        for block in model.model.layers:
+            for projection in (block.self_attn.o_proj, block.mlp.down_proj):
+                projection.weight.mul_(1 / math.sqrt(2 * layers))
+    return model
 
 
 def make_tokens(packs, seed):
