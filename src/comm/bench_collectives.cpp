@@ -50,6 +50,11 @@ nlohmann::json bench_collectives(Group& group, int64_t repeats) {
        [&](at::Tensor& whole, at::Tensor& part) {
          return group.all_gather(whole, part, Purpose::kOther);
        }},
+      {"all_to_all", scattered,
+       [&, other = at::Tensor()](at::Tensor& whole, at::Tensor&) mutable {
+         if (!other.defined() || other.numel() != whole.numel()) other = at::empty_like(whole);
+         return group.all_to_all(other, whole, Purpose::kOther);
+       }},
       {"broadcast", 1,
        [&](at::Tensor& whole, at::Tensor&) { return group.broadcast(whole, 0, Purpose::kOther); }},
   };

@@ -26,7 +26,8 @@ struct OwnedSegment {
 
 struct BucketSize {
   int64_t elements = 0;  // of a bucket, about
-  int64_t parts = 1;     // that a bucket is cut into for sums and norms; the shard size divides it
+  int64_t parts =
+      1;  // that a bucket is cut into for sums and norms; the data-parallel size divides it
 };
 
 class FlatLayout {

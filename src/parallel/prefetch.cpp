@@ -6,6 +6,13 @@
 
 namespace rondo::parallel {
 
+namespace {
+
+// One gather that is late does not leave the network idle.
+constexpr size_t kAheadInPlace = 2;
+
+}  // namespace
+
 bool Prefetch::used_at(size_t unit, size_t use) const {
   return use < uses_.size() && std::ranges::find(uses_[use], unit) != uses_[use].end();
 }
@@ -22,8 +29,10 @@ void Prefetch::next() {
   if (begun_ > 0) release_after(begun_ - 1);
   for (const size_t unit : uses_[begun_]) units_[unit].finish_gather();
   ++begun_;
-  if (begun_ == uses_.size()) return;
-  for (const size_t unit : uses_[begun_]) units_[unit].start_gather();
+  const size_t ahead = units_[0].settings().transient_weights() ? 1 : kAheadInPlace;
+  for (size_t use = begun_; use < std::min(begun_ + ahead, uses_.size()); ++use) {
+    for (const size_t unit : uses_[use]) units_[unit].start_gather();
+  }
 }
 
 void Prefetch::finish() {

@@ -1,6 +1,7 @@
 // Which units are whole at which moment of a pass, and the gather of the next ones beside the
 // computation of the present ones. With whole weights on every rank only those that an update has
-// changed are gathered; with transient ones (ZeRO-3) at most the present and the next are here.
+// changed are gathered, two uses ahead; with transient ones (ZeRO-3) at most the present and the
+// next are here.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +20,7 @@ class Prefetch {
       : units_(units), uses_(std::move(uses)) {}
 
   // Collective over the shard group. Ends the present use and begins the next one: its units are
-  // whole on return, those of the use after it are on their way.
+  // whole on return, those of the uses after it are on their way.
   void next();
   // Ends the last use.
   void finish();

@@ -9,26 +9,23 @@
 
 namespace rondo::parallel {
 
-void Reduction::start() {
-  RONDO_CHECK(state_ == State::kIdle, "unit {} is summed already", unit_.name());
-  state_ = State::kScattering;
-  const FlatLayout& layout = unit_.layout();
-  comm::Group& shard = unit_.mesh_.shard();
-  for (size_t b = 0; b < layout.buckets().size(); ++b) {
-    const base::Slice bucket = layout.buckets()[b];
-    const at::Tensor whole = unit_.grads_.narrow(0, bucket.begin, bucket.size());
-    if (lanes()) {
-      received_.push_back(unit_.pool_.take(bucket.size()));
-      under_way_.push_back(shard.all_to_all(received_.back(), whole, comm::Purpose::kGradients));
-      continue;
+// One bucket of `whole`, an equal piece for every rank.
+void Reduction::exchange(comm::Group& group, size_t b, const at::Tensor& whole) {
+  received_.resize(unit_.layout().buckets().size());
+  received_[b] = unit_.pool_.take(whole.numel());
+  under_way_.push_back(group.all_to_all(received_[b], whole, comm::Purpose::kGradients));
+}
+
+// The sum of bucket b's pieces, valid until another bucket is taken from the pool.
+at::Tensor Reduction::add_up(comm::Group& group, size_t b) {
+  const at::Tensor pieces = received_[b].view({group.size(), -1});
+  for (int64_t distance = 1; distance < group.size(); distance *= 2) {
+    for (int64_t i = 0; i + distance < group.size(); i += 2 * distance) {
+      pieces[i].add_(pieces[i + distance]);
     }
-    at::Tensor sum = unit_.owned_grads(b);
-    if (unit_.settings_.transient_grads()) {
-      sum = unit_.pool_.take(sum.numel());
-      received_.push_back(sum);
-    }
-    under_way_.push_back(shard.sum_scatter(sum, whole, comm::Purpose::kGradients));
   }
+  unit_.pool_.give(std::exchange(received_[b], {}));
+  return pieces[0];
 }
 
 void Reduction::wait_for_all() {
@@ -36,64 +33,60 @@ void Reduction::wait_for_all() {
   under_way_.clear();
 }
 
-// received_[b] holds one piece for each rank of the group: their sum by a binary tree.
-void Reduction::add_up_lanes(comm::Group& group, size_t b, const at::Tensor& to) {
-  at::Tensor pieces = received_[b].view({group.size(), -1});
-  for (int64_t distance = 1; distance < group.size(); distance *= 2) {
-    for (int64_t i = 0; i < group.size(); i += 2 * distance) {
-      pieces[i].add_(pieces[i + distance]);
-    }
+void Reduction::start(bool last) {
+  RONDO_CHECK(stage_ == Stage::kIdle, "unit {} is summed already", unit_.name());
+  stage_ = Stage::kShard;
+  last_ = last;
+  if (unit_.mesh_.shard().size() == 1) {
+    end_shard();
+    return;
   }
-  to.copy_(pieces[0]);
-  unit_.pool_.give(std::exchange(received_[b], {}));
+  for (size_t b = 0; b < unit_.layout().buckets().size(); ++b) {
+    const base::Slice bucket = unit_.layout().buckets()[b];
+    exchange(unit_.mesh_.shard(), b, unit_.grads_.narrow(0, bucket.begin, bucket.size()));
+  }
 }
 
-void Reduction::advance(bool last) {
-  if (state_ != State::kScattering) return;
+void Reduction::advance() {
+  if (stage_ != Stage::kShard && stage_ != Stage::kReplicas) return;
   wait_for_all();
-  for (size_t b = 0; b < received_.size(); ++b) {
-    if (lanes()) {
-      add_up_lanes(unit_.mesh_.shard(), b, unit_.owned_grads(b));
-    } else {
-      unit_.owned_grads(b).add_(received_[b]);
-      unit_.pool_.give(std::exchange(received_[b], {}));
-    }
+  if (stage_ == Stage::kShard) {
+    end_shard();
+  } else {
+    end_replicas();
   }
-  received_.clear();
-  if (unit_.settings_.transient_grads()) unit_.pool_.give(std::exchange(unit_.grads_, {}));
-  state_ = State::kIdle;
-  if (last) start_replicas();
 }
 
-void Reduction::start_replicas() {
-  state_ = State::kReplicating;
+void Reduction::end_shard() {
+  comm::Group& shard = unit_.mesh_.shard();
+  comm::Group& replicate = unit_.mesh_.replicate();
+  const bool transient = unit_.settings_.transient_grads();
+  for (size_t b = 0; b < unit_.layout().buckets().size(); ++b) {
+    const at::Tensor owned = unit_.owned_grads(b);
+    const base::Slice bucket = unit_.layout().buckets()[b];
+    if (shard.size() > 1) {
+      const at::Tensor sum = add_up(shard, b);
+      transient ? owned.add_(sum) : owned.copy_(sum);
+    } else if (transient) {
+      owned.add_(unit_.grads_.narrow(0, bucket.begin, bucket.size()));
+    }
+    if (last_ && replicate.size() > 1) exchange(replicate, b, owned);
+  }
+  if (transient) unit_.pool_.give(std::exchange(unit_.grads_, {}));
+  stage_ = last_ ? Stage::kReplicas : Stage::kIdle;
+}
+
+void Reduction::end_replicas() {
+  stage_ = Stage::kGather;
   comm::Group& replicate = unit_.mesh_.replicate();
   if (replicate.size() == 1) return;
   for (size_t b = 0; b < unit_.layout().buckets().size(); ++b) {
     const at::Tensor owned = unit_.owned_grads(b);
-    if (lanes()) {
-      received_.push_back(unit_.pool_.take(owned.numel()));
-      under_way_.push_back(
-          replicate.all_to_all(received_.back(), owned, comm::Purpose::kGradients));
-    } else {
-      under_way_.push_back(replicate.all_sum(owned, comm::Purpose::kGradients));
-    }
-  }
-}
-
-void Reduction::finish_replicas() {
-  wait_for_all();
-  if (!lanes()) return;
-  comm::Group& replicate = unit_.mesh_.replicate();
-  for (size_t b = 0; b < received_.size(); ++b) {
-    const at::Tensor owned = unit_.owned_grads(b);
     const int64_t piece = owned.numel() / replicate.size();
     const at::Tensor mine = owned.narrow(0, replicate.rank() * piece, piece);
-    add_up_lanes(replicate, b, mine);
+    mine.copy_(add_up(replicate, b));
     under_way_.push_back(replicate.all_gather(owned, mine, comm::Purpose::kGradients));
   }
-  received_.clear();
-  wait_for_all();
 }
 
 // Norms of sequence-parallel rows, and key/value heads that several ranks hold.
@@ -115,10 +108,11 @@ void Reduction::sum_copies() {
 }
 
 void Reduction::finish() {
-  advance(true);
-  if (state_ != State::kReplicating) return;
-  finish_replicas();
-  state_ = State::kIdle;
+  if (stage_ == Stage::kIdle) return;
+  RONDO_CHECK(last_, "unit {}: more gradients were to come", unit_.name());
+  while (stage_ != Stage::kGather) advance();
+  wait_for_all();
+  stage_ = Stage::kIdle;
   sum_copies();
 }
 

@@ -18,7 +18,7 @@ constexpr int64_t kMpiBucket = (int64_t{4} << 20) / 4;
 BucketSize bucket_size(Mesh& mesh, const StateSettings& settings) {
   const bool nccl = mesh.data().backend() == "nccl";
   return {.elements = nccl ? int64_t{1} << 40 : kMpiBucket,
-          .parts = settings.lanes > 0 ? settings.lanes : mesh.shard().size()};
+          .parts = settings.lanes > 0 ? settings.lanes : mesh.data().size()};
 }
 
 at::Tensor zeros(int64_t numel) { return at::zeros({numel}, at::kFloat); }

@@ -14,10 +14,7 @@ class End {
   void add(int64_t numel) { end_ = base::round_up(end_, 128) + numel; }
   // Without a gap.
   void join(int64_t numel) { end_ += numel; }
-  int64_t padded(const Layout& layout) const {
-    const int64_t parts = layout.lanes > 0 ? layout.lanes : layout.ranks.shard;
-    return base::round_up(end_, parts * 128);
-  }
+  int64_t padded(const Layout& layout) const { return base::round_up(end_, layout.parts() * 128); }
 
  private:
   int64_t end_ = 0;

@@ -26,6 +26,8 @@ struct Layout {
   // The first so many blocks recompute at least: norms, attention, the whole block.
   int64_t recompute_norms = 0, recompute_attention = 0, recompute_block = 0;
 
+  // That buckets divide into.
+  int64_t parts() const { return lanes > 0 ? lanes : ranks.data(); }
   bool transient_weights() const { return zero >= 3; }
   bool transient_grads() const { return zero >= 2 && lanes == 0; }
 };

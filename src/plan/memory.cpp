@@ -55,9 +55,10 @@ Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& b
   const int64_t ends = units.front().numel + units.back().numel;
   // Two neighbouring units are under way at the same time.
   const int64_t blocks = std::min<int64_t>(2, m.layers) * block;
-  int64_t pair = 0;
+  int64_t pair = 0, largest = 0;
   for (size_t u = 0; u + 1 < units.size(); ++u) {
     pair = std::max(pair, units[u].numel + units[u + 1].numel);
+    largest = std::max({largest, units[u].numel, units[u + 1].numel});
   }
 
   Memory memory;
@@ -69,10 +70,10 @@ Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& b
   if (layout.lanes > 0) {
     const auto lanes_here = static_cast<uint64_t>(layout.lanes / layout.ranks.data());
     memory.gathered += 4 * all * static_cast<int64_t>(std::bit_width(lanes_here) - 1);
-    memory.communication += 4 * pair;
-  } else if (layout.transient_grads()) {
-    memory.communication += 4 * pair / shard;
   }
+  if (shard > 1)
+    memory.communication += 4 * (layout.transient_grads() ? std::max(pair, ends) : pair);
+  if (layout.ranks.replicate > 1) memory.communication += 4 * (shard > 1 ? largest / shard : pair);
   memory.activations = activation_bytes(m, layout, batch.rows);
   const int64_t chunk = std::min(kChunkRows, batch.rows);
   memory.logits = 4 * chunk * (base::ceil_div(m.vocab, layout.ranks.tensor) + m.hidden);

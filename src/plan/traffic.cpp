@@ -21,8 +21,7 @@ int64_t again(int64_t recomputed) { return recomputed > 0 ? recomputed - 1 : 0; 
 StepTraffic step_traffic(const Dimensions& m, const Layout& layout, int64_t rows,
                          const std::vector<int64_t>& weighted_rows) {
   const std::vector<UnitSize> units = unit_sizes(m, layout);
-  const int64_t parts = layout.lanes > 0 ? layout.lanes : layout.ranks.shard;
-  const int64_t bucket = base::round_up(layout.bucket, parts * 128);
+  const int64_t bucket = base::round_up(layout.bucket, layout.parts() * 128);
   const auto micro_batches = static_cast<int64_t>(weighted_rows.size());
   const auto calls = [&](const UnitSize& unit) { return base::ceil_div(unit.numel, bucket); };
 
@@ -30,7 +29,10 @@ StepTraffic step_traffic(const Dimensions& m, const Layout& layout, int64_t rows
   for (size_t u = 0; u < units.size(); ++u) {
     const UnitSize& unit = units[u];
     const int64_t bytes = 4 * unit.numel;
-    add(traffic.shard_gradients, layout.transient_grads() ? micro_batches : 1, calls(unit), bytes);
+    if (layout.ranks.shard > 1) {
+      add(traffic.shard_gradients, layout.transient_grads() ? micro_batches : 1, calls(unit),
+          bytes);
+    }
     int64_t gathers = 1;
     if (layout.transient_weights()) {
       const bool first = u == 0;
@@ -40,8 +42,9 @@ StepTraffic step_traffic(const Dimensions& m, const Layout& layout, int64_t rows
                 (1 + (block && !last_block ? 1 : 0) + (first && m.tied && m.layers > 1 ? 1 : 0));
     }
     add(traffic.shard_weights, gathers, calls(unit), bytes);
-    add(traffic.replicate_gradients, layout.lanes > 0 ? 2 : 1, calls(unit),
-        bytes / layout.ranks.shard);
+    if (layout.ranks.replicate > 1) {
+      add(traffic.replicate_gradients, 2, calls(unit), bytes / layout.ranks.shard);
+    }
     traffic.tensor_gradient_bytes += 4 * (unit.norms + unit.shared_kv);
   }
   const int64_t row_bytes = 4 * base::round_up(rows, layout.ranks.tensor) * m.hidden;

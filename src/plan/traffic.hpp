@@ -3,11 +3,13 @@
 //
 // With N elements of all units on a rank, B buckets, M micro-batches, L blocks, T tensor ranks,
 // rows of d floats, R = 4 t d bytes of a micro-batch's t rows (rounded up to a multiple of T):
-//   shard, gradients     4 N, B calls; with ZeRO-2 and 3 (not in reproducible mode) M times
+//   shard, gradients     where S > 1: 4 N, B calls; with ZeRO-2 and 3 (not in reproducible mode) M
+//                        times
 //   shard, weights       4 N, B calls after each update; with ZeRO-3 instead, for each micro-batch,
 //                        the forward gathers every unit, the backward every block but the last one
 //                        (a tied embedding is gathered again for the head)
-//   replicate, gradients 4 N / S, B calls; in reproducible mode twice (to every rank, and back)
+//   replicate, gradients where there are replicas: 4 N / S, B calls, twice (a piece to every rank,
+//                        and its sum back)
 //   tensor, activations  R for: the embedding's sum and the gather of its gradient, the gather for
 //                        the head and the sum of its gradient; in each block's forward two gathers
 //                        and two sums; in its backward four gathers (gradients, and the norms'

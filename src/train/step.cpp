@@ -84,10 +84,15 @@ void Stepper::reduce(size_t u, int64_t m, int64_t micro_batches) {
     if ((m + 1) % each == 0) model_.unit(u).end_lane(m / each, lanes_here_);
   }
   if (!last && !state.transient_grads()) return;
-  reductions_[u].start();
-  // The unit before has had the whole backward of this one to be summed.
-  if (u + 1 < reductions_.size()) reductions_[u + 1].advance(last);
-  if (u == 0) reductions_[u].advance(last);
+  reductions_[u].start(last);
+  // Units whose sums have had the backward of another beside them go on: the two before this one.
+  for (size_t before = std::min(u + 2, reductions_.size() - 1); before > u; --before) {
+    reductions_[before].advance();
+  }
+  // The embedding comes last in a micro-batch; its gradients must be free when the next one writes
+  // to them, which a tied head does first.
+  const bool first = u + 1 == reductions_.size();
+  if (model_.shape().tied ? u == 0 && !last : first) reductions_[0].advance();
 }
 
 double Stepper::gradient_norm(std::string& not_finite) {
@@ -158,9 +163,11 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
       settings.clip > 0 && result.grad_norm > settings.clip ? settings.clip / result.grad_norm : 1;
   for (size_t u = 0; u < model_.unit_count(); ++u) {
     parallel::update_owned(model_.unit(u), settings.adamw, settings.adam_step, clip);
+    // The first two are gathered beside the updates of the others, those beside the computation
+    // before their use (parallel/prefetch.hpp).
+    if (u < 2 && !model_.settings().state.transient_weights()) model_.unit(u).start_gather();
+    model_.mesh().poll();
   }
-  // The others follow, each beside the computation before it (parallel/prefetch.hpp).
-  if (!model_.settings().state.transient_weights()) model_.unit(0).start_gather();
   return result;
 }
 

@@ -53,7 +53,7 @@ std::vector<at::Tensor> train(int size, double clip, std::vector<double>* norms 
         unit.grad(p).view({-1}).copy_(
             part_of_gradient(p, unit.parameters()[p].numel(), step, group.rank(), group.size()));
       }
-      reduction.start();
+      reduction.start(true);
       reduction.finish();
       const double norm = std::sqrt(sum_of_squares(owned_squared_norms(unit), mesh));
       if (norms != nullptr && group.rank() == 0) norms->push_back(norm);

@@ -181,8 +181,8 @@ TEST(Reduction, SumsOverDataRanksAndOverCopies) {
       }
       const bool last = m + 1 == kMicroBatches;
       if (!last && !settings.transient_grads()) continue;
-      reduction.start();
-      reduction.advance(last);
+      reduction.start(last);
+      reduction.advance();
     }
     reduction.finish();
     for (const OwnedSegment& segment : unit.layout().segments()) {
@@ -274,7 +274,7 @@ TEST(Reduction, LanesGiveTheSameBitsForEveryNumberOfRanks) {
         unit.grad(0).view({-1}).add_(of_lane(world.rank() * here + lane, parameter.numel()));
         unit.end_lane(lane, here);
       }
-      reduction.start();
+      reduction.start(true);
       reduction.finish();
       for (const OwnedSegment& segment : unit.layout().segments()) {
         const at::Tensor expected = tree[0].narrow(0, segment.local.begin, segment.local.size());
