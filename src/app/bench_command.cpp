@@ -84,6 +84,8 @@ Command bench_command() {
                 .add_option("--lanes", options->step.model.state.lanes,
                             "of step: reproducible, in so many lanes (0: not)")
                 ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
+            parser.add_flag("--bf16-exchange", options->step.model.state.bf16_exchange,
+                            "of step: gradients go to other ranks as bfloat16");
             parser.add_option("--recompute", options->recompute, "of step")
                 ->check(CLI::IsMember({"none", "norms", "attention", "block"}));
             parser.add_option("--repeats", options->repeats, "of collectives: timed calls")

@@ -44,7 +44,23 @@ class Control {
   void barrier() { group_->barrier(); }
 
  private:
+  friend class ControlDeadline;
   std::unique_ptr<Group> group_;
+};
+
+// Waits of `control` have a deadline (Group::set_deadline) for as long as this lives: where ranks
+// come to agreements at about the same time, not where one of them works for the others.
+class ControlDeadline {
+ public:
+  ControlDeadline(Control& control, double deadline_s) : group_(*control.group_) {
+    group_.set_deadline(deadline_s);
+  }
+  ~ControlDeadline() { group_.set_deadline(0); }
+  ControlDeadline(const ControlDeadline&) = delete;
+  ControlDeadline& operator=(const ControlDeadline&) = delete;
+
+ private:
+  Group& group_;
 };
 
 }  // namespace rondo::comm

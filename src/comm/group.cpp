@@ -10,6 +10,20 @@
 
 namespace rondo::comm {
 
+Traffic& Traffic::operator+=(const Traffic& other) {
+  calls += other.calls;
+  bytes += other.bytes;
+  start_s += other.start_s;
+  waited_s += other.waited_s;
+  flight_s += other.flight_s;
+  return *this;
+}
+
+Traffic Traffic::operator-(const Traffic& earlier) const {
+  return {calls - earlier.calls, bytes - earlier.bytes, start_s - earlier.start_s,
+          waited_s - earlier.waited_s, flight_s - earlier.flight_s};
+}
+
 Flight::Flight(const Call& call, End end, Clock::time_point began, Clock::time_point started,
                Traffic* traffic, FlightRecorder* recorder, const std::string* group)
     : call_(call),
@@ -142,6 +156,12 @@ std::unique_ptr<Group> Group::split(std::string name, int color, int key) {
                           std::move(name), color, key);
   part->set_deadline(deadline_s_);
   return part;
+}
+
+Traffic Group::traffic() const {
+  Traffic sum;
+  for (const Traffic& part : traffic_) sum += part;
+  return sum;
 }
 
 std::string Group::recent_text() const {

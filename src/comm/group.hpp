@@ -30,8 +30,13 @@ struct Traffic {
   double waited_s = 0;  // inside wait(): exposed
   double flight_s = 0;  // from the start to the end, as wait() or poll() saw it
 
+  // In the way of other work of this rank.
+  double exposed_s() const { return start_s + waited_s; }
   // Time under way beside other work of this rank.
-  double hidden_s() const { return std::max(0.0, flight_s - waited_s - start_s); }
+  double hidden_s() const { return std::max(0.0, flight_s - exposed_s()); }
+
+  Traffic& operator+=(const Traffic& other);
+  Traffic operator-(const Traffic& earlier) const;
 };
 
 // The account of one operation: brings its times into the Traffic and the flight recorder of its
@@ -128,6 +133,7 @@ class Group {
   // Every rank ends with root's tensor.
   [[nodiscard]] Work broadcast(at::Tensor tensor, int root, Purpose purpose);
   // out [size * n]: slice r = what rank r holds in the slice of this rank in its `in` [size * n].
+  // bfloat16, too.
   [[nodiscard]] Work all_to_all(at::Tensor out, at::Tensor in, Purpose purpose);
 
   // Lets operations under way progress, and notes the end of those that are done. Called at least
@@ -136,6 +142,8 @@ class Group {
   virtual void barrier();
 
   const Traffic& traffic(Purpose purpose) const { return traffic_[static_cast<size_t>(purpose)]; }
+  // For all purposes.
+  Traffic traffic() const;
   // The last operations of this rank in this group, the oldest first; one line each.
   std::vector<Record> recent() const { return recorder_.recent(); }
   std::string recent_text() const;

@@ -38,4 +38,11 @@ void Mesh::poll() {
   for (const auto& [parts, group] : copies_) group->poll();
 }
 
+comm::Traffic Mesh::traffic() const {
+  comm::Traffic sum;
+  for (const auto* group : {&shard_, &replicate_, &tensor_, &data_}) sum += (*group)->traffic();
+  for (const auto& [parts, group] : copies_) sum += group->traffic();
+  return sum;
+}
+
 }  // namespace rondo::parallel

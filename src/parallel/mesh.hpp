@@ -45,6 +45,8 @@ class Mesh {
 
   // Lets the operations under way in all groups progress.
   void poll();
+  // Of this rank in all groups but the world.
+  comm::Traffic traffic() const;
 
  private:
   comm::Group& world_;

@@ -11,21 +11,38 @@ namespace rondo::parallel {
 
 // One bucket of `whole`, an equal piece for every rank.
 void Reduction::exchange(comm::Group& group, size_t b, const at::Tensor& whole) {
+  sent_.resize(unit_.layout().buckets().size());
   received_.resize(unit_.layout().buckets().size());
-  received_[b] = unit_.pool_.take(whole.numel());
-  under_way_.push_back(group.all_to_all(received_[b], whole, comm::Purpose::kGradients));
+  at::Tensor send = whole;
+  if (unit_.settings_.bf16_exchange) {
+    // Two halves of one buffer, so that the pool knows one size.
+    sent_[b] = unit_.pool_.take(whole.numel());
+    const at::Tensor halves = sent_[b].view(at::kBFloat16);
+    send = halves.narrow(0, 0, whole.numel());
+    send.copy_(whole);
+    received_[b] = halves.narrow(0, whole.numel(), whole.numel());
+  } else {
+    received_[b] = unit_.pool_.take(whole.numel());
+  }
+  under_way_.push_back(group.all_to_all(received_[b], send, comm::Purpose::kGradients));
 }
 
-// The sum of bucket b's pieces, valid until another bucket is taken from the pool.
-at::Tensor Reduction::add_up(comm::Group& group, size_t b) {
-  const at::Tensor pieces = received_[b].view({group.size(), -1});
+// The sum of bucket b's pieces goes (`add`: is added) to `to`.
+void Reduction::add_up(comm::Group& group, size_t b, bool add, const at::Tensor& to) {
+  at::Tensor buffer = std::exchange(received_[b], {});
+  if (unit_.settings_.bf16_exchange) {
+    const at::Tensor rounded = std::exchange(buffer, unit_.pool_.take(buffer.numel()));
+    buffer.copy_(rounded);
+    unit_.pool_.give(std::exchange(sent_[b], {}));
+  }
+  const at::Tensor pieces = buffer.view({group.size(), -1});
   for (int64_t distance = 1; distance < group.size(); distance *= 2) {
     for (int64_t i = 0; i + distance < group.size(); i += 2 * distance) {
       pieces[i].add_(pieces[i + distance]);
     }
   }
-  unit_.pool_.give(std::exchange(received_[b], {}));
-  return pieces[0];
+  add ? to.add_(pieces[0]) : to.copy_(pieces[0]);
+  unit_.pool_.give(buffer);
 }
 
 void Reduction::wait_for_all() {
@@ -65,8 +82,7 @@ void Reduction::end_shard() {
     const at::Tensor owned = unit_.owned_grads(b);
     const base::Slice bucket = unit_.layout().buckets()[b];
     if (shard.size() > 1) {
-      const at::Tensor sum = add_up(shard, b);
-      transient ? owned.add_(sum) : owned.copy_(sum);
+      add_up(shard, b, transient, owned);
     } else if (transient) {
       owned.add_(unit_.grads_.narrow(0, bucket.begin, bucket.size()));
     }
@@ -84,7 +100,7 @@ void Reduction::end_replicas() {
     const at::Tensor owned = unit_.owned_grads(b);
     const int64_t piece = owned.numel() / replicate.size();
     const at::Tensor mine = owned.narrow(0, replicate.rank() * piece, piece);
-    mine.copy_(add_up(replicate, b));
+    add_up(replicate, b, false, mine);
     under_way_.push_back(replicate.all_gather(owned, mine, comm::Purpose::kGradients));
   }
 }

@@ -8,7 +8,7 @@
 // of the time of its own Ireduce_scatter, which sends everything to one rank. In reproducible mode
 // the leaves are the trees that each rank has made of its own lanes (Unit::end_lane); since every
 // size divides the number of lanes, which is a power of two, the tree over all lanes is the same
-// for every number of ranks.
+// for every number of ranks. With a bfloat16 exchange every rank's own sum is rounded once.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -40,7 +40,7 @@ class Reduction {
   enum class Stage { kIdle, kShard, kReplicas, kGather };
 
   void exchange(comm::Group& group, size_t b, const at::Tensor& whole);
-  at::Tensor add_up(comm::Group& group, size_t b);
+  void add_up(comm::Group& group, size_t b, bool add, const at::Tensor& to);
   void wait_for_all();
   void end_shard();
   void end_replicas();
@@ -50,7 +50,7 @@ class Reduction {
   Stage stage_ = Stage::kIdle;
   bool last_ = false;
   std::vector<comm::Work> under_way_;
-  std::vector<at::Tensor> received_;  // by bucket
+  std::vector<at::Tensor> sent_, received_;  // by bucket; sent_: the rounded ones, else undefined
 };
 
 }  // namespace rondo::parallel

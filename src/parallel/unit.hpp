@@ -29,6 +29,9 @@ struct StateSettings {
   // Reproducible mode: the number of lanes, a power of two that the data-parallel size divides; 0:
   // not reproducible. Gradients of lanes are summed by one binary tree over all lanes.
   int64_t lanes = 0;
+  // Gradients go to other ranks rounded to bfloat16, half the bytes, and are added up in float32.
+  // Not with lanes: what is rounded would depend on the number of ranks.
+  bool bf16_exchange = false;
 
   // Gradients of a unit exist only from its backward until they have been summed over the ranks.
   // Lanes need theirs longer, so reproducible mode keeps them whole at every stage.

@@ -21,8 +21,9 @@ struct Ranks {
 struct Layout {
   Ranks ranks;
   int64_t zero = 1;
-  int64_t lanes = 0;         // of reproducible mode, else 0
-  int64_t bucket = 1 << 20;  // elements; a collective's, about
+  int64_t lanes = 0;           // of reproducible mode, else 0
+  bool bf16_exchange = false;  // of gradients
+  int64_t bucket = 1 << 20;    // elements; a collective's, about
   // The first so many blocks recompute at least: norms, attention, the whole block.
   int64_t recompute_norms = 0, recompute_attention = 0, recompute_block = 0;
 

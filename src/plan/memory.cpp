@@ -74,6 +74,10 @@ Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& b
   if (shard > 1)
     memory.communication += 4 * (layout.transient_grads() ? std::max(pair, ends) : pair);
   if (layout.ranks.replicate > 1) memory.communication += 4 * (shard > 1 ? largest / shard : pair);
+  // One bucket more, for what was received in float32.
+  if (layout.bf16_exchange && layout.ranks.data() > 1) {
+    memory.communication += 4 * std::min(layout.bucket, largest);
+  }
   memory.activations = activation_bytes(m, layout, batch.rows);
   const int64_t chunk = std::min(kChunkRows, batch.rows);
   memory.logits = 4 * chunk * (base::ceil_div(m.vocab, layout.ranks.tensor) + m.hidden);

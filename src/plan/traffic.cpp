@@ -29,9 +29,10 @@ StepTraffic step_traffic(const Dimensions& m, const Layout& layout, int64_t rows
   for (size_t u = 0; u < units.size(); ++u) {
     const UnitSize& unit = units[u];
     const int64_t bytes = 4 * unit.numel;
+    const int64_t exchanged = layout.bf16_exchange ? bytes / 2 : bytes;
     if (layout.ranks.shard > 1) {
       add(traffic.shard_gradients, layout.transient_grads() ? micro_batches : 1, calls(unit),
-          bytes);
+          exchanged);
     }
     int64_t gathers = 1;
     if (layout.transient_weights()) {
@@ -43,7 +44,8 @@ StepTraffic step_traffic(const Dimensions& m, const Layout& layout, int64_t rows
     }
     add(traffic.shard_weights, gathers, calls(unit), bytes);
     if (layout.ranks.replicate > 1) {
-      add(traffic.replicate_gradients, 2, calls(unit), bytes / layout.ranks.shard);
+      add(traffic.replicate_gradients, 1, 2 * calls(unit),
+          (exchanged + bytes) / layout.ranks.shard);
     }
     traffic.tensor_gradient_bytes += 4 * (unit.norms + unit.shared_kv);
   }

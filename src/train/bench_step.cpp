@@ -108,6 +108,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   layout.mesh = size;
   layout.zero = settings.model.state.zero;
   layout.lanes = settings.model.state.lanes;
+  layout.bf16_exchange = settings.model.state.bf16_exchange;
   layout.recompute = settings.model.recompute;
   const int64_t before = resident_bytes();
   parallel::Mesh mesh(group, size);
@@ -175,6 +176,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
           {"layout", fmt::format("{}x{}x{}", size.replicate, size.shard, size.tensor)},
           {"zero", layout.zero},
           {"reduction_lanes", layout.lanes},
+          {"gradient_exchange", layout.bf16_exchange ? "bf16" : "fp32"},
           {"threads_per_rank", at::get_num_threads()},
           {"layers", settings.layers},
           {"packs", settings.packs},

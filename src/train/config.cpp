@@ -256,6 +256,9 @@ std::string round_yaml(Config config, size_t i) {
     writer.write("reduction_lanes", config.parallel.reduction_lanes);
     writer.write("tensor", config.parallel.tensor);
   }
+  if (config.parallel.gradient_exchange != "fp32") {
+    writer.write("gradient_exchange", config.parallel.gradient_exchange);
+  }
   writer.write("pack", config.pack);
   writer.write("clean", config.clean);
   writer.write("loss", config.loss);

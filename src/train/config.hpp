@@ -91,6 +91,7 @@ struct ParallelSection {
   ZeroStage zero{1};
   bool reproducible = false;
   int64_t reduction_lanes = 8;
+  std::string gradient_exchange = "fp32";
   double deadline_s = 1800;
   bool check_collectives = false;
 };

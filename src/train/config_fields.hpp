@@ -123,6 +123,11 @@ void describe(V& v, ParallelSection& c) {
                 "reduction_lanes * micro_packs.",
      .minimum = 1,
      .maximum = 1 << 16});
+  v("gradient_exchange", c.gradient_exchange,
+    {.meaning = "In what precision data-parallel ranks send each other the gradients they have "
+                "summed; they are added up in float32. bf16 halves the bytes on the network and "
+                "rounds each rank's sum once.",
+     .choices = {"fp32", "bf16"}});
   v("deadline_s", c.deadline_s,
     {.meaning =
          "Seconds that a rank waits for the others in one collective before the run ends with "

@@ -96,6 +96,12 @@ void check_batches(const Config& config, const parallel::MeshSize& mesh) {
         "do not divide over {} data-parallel ranks ({} / {}). Use {} ranks, or more lanes.",
         config.place, lanes, data, lanes, data, divisors_of(lanes)));
   }
+  if (parallel.reproducible && parallel.gradient_exchange != "fp32") {
+    problems.add(
+        fmt::format("{}: parallel.gradient_exchange = {} rounds what each rank has summed, so that "
+                    "a reproducible run would depend on their number. Use fp32.",
+                    config.place, parallel.gradient_exchange));
+  }
   problems.throw_if_any();
   for (size_t i = 0; i < config.rounds.size(); ++i) {
     const BatchSection& batch = config.rounds[i].batch.value;
@@ -180,6 +186,7 @@ Layout choose_layout(const Config& config, const model::Shape& shape, const Mach
   Layout layout;
   layout.recompute = recompute_of(config.recompute);
   if (parallel.reproducible) layout.lanes = parallel.reduction_lanes;
+  layout.bf16_exchange = parallel.gradient_exchange == "bf16";
   bool fits = false;
   for (const int64_t tensor : tensor_sizes(config, shape, machine.hosts)) {
     model::check_tensor_size(shape, tensor, config.place + ": parallel.tensor");

@@ -18,12 +18,15 @@ struct Layout {
   parallel::MeshSize mesh;
   int zero = 1;
   int64_t lanes = 0;  // of reproducible mode, else 0
+  bool bf16_exchange = false;
   model::Recompute recompute;
   std::vector<std::string> remarks;  // what was chosen, and why; what may be slow
   plan::Memory memory;               // of a rank, for the largest micro-batch of any round
 
   model::ModelSettings training() const {
-    return {.state = {.training = true, .zero = zero, .lanes = lanes}, .recompute = recompute};
+    return {
+        .state = {.training = true, .zero = zero, .lanes = lanes, .bf16_exchange = bf16_exchange},
+        .recompute = recompute};
   }
 };
 

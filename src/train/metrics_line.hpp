@@ -16,8 +16,9 @@ struct StepRecord {
   int64_t round_step;  // within the round, counted from 1
   const StepResult& result;
   double lr;
-  double seconds;              // wall time of the step, loading included
-  double loader_wait_seconds;  // of that, waiting for data
+  double seconds;                      // wall time of the step, loading included
+  double loader_wait_seconds;          // of that, waiting for data
+  const comm::Traffic& communication;  // of rank 0 in the step
   double fraction_of_calibration;
   const std::optional<EvaluationRow>& evaluation;
 };

@@ -25,6 +25,7 @@ plan::Layout plan_layout(const Layout& layout, const model::Shape& shape) {
       .replicate = layout.mesh.replicate, .shard = layout.mesh.shard, .tensor = layout.mesh.tensor};
   plan.zero = layout.zero;
   plan.lanes = layout.lanes;
+  plan.bf16_exchange = layout.bf16_exchange;
   plan.recompute_norms = recomputed(What::kNorms);
   plan.recompute_attention = recomputed(What::kAttention);
   plan.recompute_block = recomputed(What::kBlock);

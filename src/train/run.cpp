@@ -311,6 +311,7 @@ class Run {
                                           .read_ahead = ahead});
     console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
                   static_cast<double>(total) / static_cast<double>(epoch), sets_->round(i).packs());
+    const comm::ControlDeadline deadline(control_, config_.parallel.deadline_s);
     ProgressLine progress(console_, round.name, state_.round_step, total, config_.run.print_every);
     while (state_.round_step < total) {
       if (config_.run.max_steps > 0 && state_.step >= config_.run.max_steps) {
@@ -330,6 +331,7 @@ class Run {
       settings.adam_step = state_.adam_step + 1;
       settings.clip = optimizer.clip;
       const int64_t round_step = state_.round_step;
+      const comm::Traffic before = mesh_->traffic();
       const StepResult result = stepper_->run(
           StepData{.weight = loader.weight(round_step),
                    .micro_batches = loader.micro_batches(),
@@ -338,6 +340,7 @@ class Run {
                    .seq_len = batch.seq_len},
           settings);
       const double seconds = seconds_since(start);
+      const comm::Traffic communication = mesh_->traffic() - before;
       if (!result.updated) not_finite(round, result);
       if (result.updated) ++state_.adam_step;
       ++state_.step;
@@ -352,8 +355,16 @@ class Run {
                   .evaluate(*stepper_);
       }
       const double speed = result.totals.flops / seconds / calibration_;
-      log_step(round, result, settings.adamw.lr, seconds, loader.waited_s() - waited_before, speed,
-               row);
+      log_step({.round = round.name,
+                .step = state_.step,
+                .round_step = state_.round_step,
+                .result = result,
+                .lr = settings.adamw.lr,
+                .seconds = seconds,
+                .loader_wait_seconds = loader.waited_s() - waited_before,
+                .communication = communication,
+                .fraction_of_calibration = speed,
+                .evaluation = row});
       progress.show({.done = state_.round_step,
                      .loss = result.totals.loss(),
                      .tokens_per_s = result.totals.real_tokens / seconds,
@@ -394,19 +405,8 @@ class Run {
     skip_or_stop(config_.non_finite, text, state_.skipped, console_);
   }
 
-  void log_step(const RoundSection& round, const StepResult& result, double lr, double seconds,
-                double waited, double speed, const std::optional<EvaluationRow>& row) {
-    control_.on_first([&] {
-      metrics_->append(metrics_line({.round = round.name,
-                                     .step = state_.step,
-                                     .round_step = state_.round_step,
-                                     .result = result,
-                                     .lr = lr,
-                                     .seconds = seconds,
-                                     .loader_wait_seconds = waited,
-                                     .fraction_of_calibration = speed,
-                                     .evaluation = row}));
-    });
+  void log_step(const StepRecord& record) {
+    control_.on_first([&] { metrics_->append(metrics_line(record)); });
   }
 
   // Evaluation, gate, export, ledger. False when the gate ends the run.

@@ -200,6 +200,44 @@ TEST(Reduction, SumsOverDataRanksAndOverCopies) {
   });
 }
 
+// What a rank has summed is rounded to bfloat16 once; the sum of ranks is a float32 tree.
+TEST(Reduction, ABf16ExchangeRoundsOnceAndAddsInFloat32) {
+  const auto of_rank = [](int rank, int64_t numel) {
+    return at::sin(at::arange(numel, at::kFloat) + 0.37 * rank);
+  };
+  for (const MeshSize& size : {MeshSize{1, 4, 1}, MeshSize{4, 1, 1}}) {
+    for (int zero = 1; zero <= 3; ++zero) {
+      comm::LocalWorld::run(size.ranks(), [&](comm::Group& world) {
+        const c10::InferenceMode guard;
+        Mesh mesh(world, size);
+        BufferPool pool;
+        Unit unit("u", parameters(), mesh, {.training = true, .zero = zero, .bf16_exchange = true},
+                  pool);
+        Reduction reduction(unit);
+        unit.zero_grads();
+        unit.begin_grads();
+        for (size_t i = 0; i < unit.parameters().size(); ++i) {
+          at::Tensor grad = unit.grad(i).view({-1});
+          grad.copy_(of_rank(world.rank(), grad.numel()));
+        }
+        reduction.start(true);
+        reduction.finish();
+        for (const OwnedSegment& segment : unit.layout().segments()) {
+          std::vector<at::Tensor> rounded;
+          for (int rank = 0; rank < 4; ++rank) {
+            rounded.push_back(of_rank(rank, unit.parameters()[segment.parameter].numel())
+                                  .to(at::kBFloat16)
+                                  .to(at::kFloat)
+                                  .narrow(0, segment.local.begin, segment.local.size()));
+          }
+          const at::Tensor expected = (rounded[0] + rounded[1]) + (rounded[2] + rounded[3]);
+          EXPECT_TRUE(at::equal(unit.owned_grads(segment), expected)) << segment.parameter;
+        }
+      });
+    }
+  }
+}
+
 TEST(Unit, UpdatesOfOwnedPartsReachTheWhole) {
   on_layouts([&](Mesh& mesh, const StateSettings& settings) {
     BufferPool pool;

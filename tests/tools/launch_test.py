@@ -12,6 +12,7 @@ import unittest
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from unittest import mock
 
 SOURCE = Path(os.environ.get("RONDO_SOURCE", Path(__file__).resolve().parents[2]))
 RUN = SOURCE / "launch" / "run"
@@ -123,6 +124,35 @@ class LaunchRun(unittest.TestCase):
             result = self.run_it("-n", ranks, "crash")
             self.assertEqual(result.returncode, 139, result.stderr)
             self.assertIn("SIGSEGV", result.stderr)
+
+    def test_of_the_notices_of_mpirun_one_sentence_is_kept(self):
+        rule = "-" * 74
+        killed = (
+            "mpirun noticed that process rank 3 with PID 0 on node b exited on signal 9 (Killed)."
+        )
+        text = (
+            f"first\n{rule}\nPrimary job terminated, a non-zero exit code\n{rule}\n"
+            f"{rule}\n{killed}\n{rule}\nsecond\n{rule}\nno slots\n{rule}\n"
+            "[b:7] 2 more processes have sent help message help-mpi-api.txt / mpi-abort\n"
+            f"{rule}\nend"
+        ).encode()
+        for piece in (1, 7, len(text)):
+            here, there = os.pipe()
+            notices = launch_run().Notices(here)
+            seen = bytearray()
+            write = mock.Mock(side_effect=lambda _, said, seen=seen: seen.extend(said) or len(said))
+            with mock.patch("os.write", write):
+                notices.start()
+                with open(there, "wb", buffering=0) as pipe:
+                    for begin in range(0, len(text), piece):
+                        pipe.write(text[begin : begin + piece])
+                notices.join()
+            os.close(here)
+            self.assertEqual(
+                seen.decode(),
+                "first\nrun: rank 3 on b was ended by SIGKILL\nsecond\n"
+                f"{rule}\nno slots\n{rule}\n{rule}\nend",
+            )
 
     def test_threads_share_the_cores(self):
         cores = len(os.sched_getaffinity(0))

@@ -13,6 +13,7 @@ def step(name, number, own, loss, evaluate=None):
         f'{{"round": "{name}", "step": {number}, "round_step": {own}, "loss": {loss}, '
         f'"grad_norm": "nan", "lr": 0.0018139805539328295, "tokens": 367, "trainable_tokens": 94, '
         f'"accuracy": 0.734043, "seconds": 0.024005, "loader_wait_seconds": 0.000054, '
+        f'"communication_wait_seconds": 0.000012, "communication_hidden_seconds": 0.000000, '
         f'"tokens_per_s": 10.000, "flops_per_token": 4995875.6, '
         f'"fraction_of_calibration": 1.392011, "updated": true'
     )

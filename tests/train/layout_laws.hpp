@@ -24,6 +24,7 @@ struct LayoutCase {
   bool qk_norm = false;
   model::Recompute recompute = {};
   int64_t lanes = 0;
+  bool bf16_exchange = false;
 };
 
 inline std::string name_of(const LayoutCase& c) {
@@ -97,7 +98,10 @@ inline std::vector<at::Tensor> gradients_of(model::Model& model) {
 }
 
 inline std::unique_ptr<model::Model> model_of(const LayoutCase& c, parallel::Mesh& mesh) {
-  const model::ModelSettings settings{.state = {.training = true, .zero = c.zero, .lanes = c.lanes},
+  const model::ModelSettings settings{.state = {.training = true,
+                                                .zero = c.zero,
+                                                .lanes = c.lanes,
+                                                .bf16_exchange = c.bf16_exchange},
                                       .recompute = c.recompute};
   auto model = std::make_unique<model::Model>(divisible_shape(c), mesh, settings);
   model->initialise(5);
@@ -191,6 +195,35 @@ inline void check_all_layouts(comm::Group& world, comm::Control& control) {
       // Stage 0 divides nothing: its ranks are replicas.
       if (zero == 0 && mesh.shard > 1) continue;
       for (const auto& c : variants(mesh, zero)) check_layout(c, world, control);
+    }
+  }
+}
+
+// Gradients of one step, of data-parallel ranks alone. `bf16` as in the name: what each rank has
+// summed is rounded to 8 bits once, so the error is about 2^-9, and not zero.
+inline void check_bf16_exchange(comm::Group& world, comm::Control& control) {
+  Alone alone;
+  parallel::Mesh one(*alone.group);
+  const auto packs = many_packs(1);
+  LayoutCase c;
+  c.kv_heads = 4;
+  const auto reference = model_of(c, one);
+  Stepper(*reference, alone.control).run({batch_of(packs, 0, packs.size())}, settings_of(1));
+  const auto wanted = gradients_of(*reference);
+  c.bf16_exchange = true;
+  for (const auto& mesh : {parallel::MeshSize{1, world.size(), 1}, {world.size(), 1, 1}}) {
+    c.mesh = mesh;
+    for (c.zero = 1; c.zero <= 3; ++c.zero) {
+      SCOPED_TRACE(name_of(c));
+      parallel::Mesh place(world, c.mesh);
+      const auto model = model_of(c, place);
+      Stepper stepper(*model, control);
+      stepper.run(share_of(packs, place.data(), 3), settings_of(1));
+      const auto found = gradients_of(*model);
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        EXPECT_LT(test::relative_error(found[i], wanted[i]), 4e-3) << i;
+        EXPECT_GT(test::relative_error(found[i], wanted[i]), 1e-5) << i;
+      }
     }
   }
 }

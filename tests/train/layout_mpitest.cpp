@@ -14,6 +14,13 @@ TEST(LayoutByMpi, EveryMeshAndStageIsOneRank) {
   check_all_layouts(*group, control);
 }
 
+TEST(LayoutByMpi, ABf16ExchangeRoundsWhatEachRankHasSummed) {
+  const c10::InferenceMode guard;
+  const auto group = test::runtime().make_group();
+  comm::Control control = test::runtime().make_control();
+  if (group->size() > 1) check_bf16_exchange(*group, control);
+}
+
 // Reproducible mode on as many ranks as there are, against one.
 TEST(LayoutByMpi, ReproducibleTrajectoriesAreThoseOfOneRank) {
   const c10::InferenceMode guard;

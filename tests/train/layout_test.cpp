@@ -21,6 +21,8 @@ TEST_P(LayoutOnRanks, EveryMeshAndStageIsOneRank) { on_ranks(GetParam(), check_a
 
 INSTANTIATE_TEST_SUITE_P(Ranks, LayoutOnRanks, testing::Values(1, 2, 3, 4, 6, 8));
 
+TEST(Layouts, ABf16ExchangeRoundsWhatEachRankHasSummed) { on_ranks(4, check_bf16_exchange); }
+
 TEST(Layouts, LossCurvesOfFiftyStepsAreThoseOfOneRank) {
   for (const LayoutCase& c : {LayoutCase{.mesh = {1, 1, 2}, .zero = 1, .kv_heads = 4},
                               LayoutCase{.mesh = {2, 2, 2}, .zero = 3, .tied = true, .kv_heads = 1},

@@ -40,6 +40,7 @@ void check_plan(const LayoutCase& c, comm::Group& world, comm::Control& control)
   layout.mesh = c.mesh;
   layout.zero = c.zero;
   layout.lanes = c.lanes;
+  layout.bf16_exchange = c.bf16_exchange;
   layout.recompute = c.recompute;
   const plan::Dimensions dimensions = dimensions_of(model->shape());
   const plan::Layout plan = plan_layout(layout, model->shape());
@@ -102,6 +103,8 @@ TEST_P(PlanOnRanks, IsWhatAStepHoldsAndSends) {
         lanes.lanes = kLanes;
         const bool divides = kLanes % mesh.data() == 0;
         if (divides) cases.push_back(lanes);
+        cases.push_back(cases[0]);
+        cases.back().bf16_exchange = true;
         for (const auto& c : cases) check_plan(c, world, control);
       }
     }

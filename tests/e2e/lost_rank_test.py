@@ -1,0 +1,82 @@
+"""A rank that stops or dies while the others wait for it in a collective."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import harness
+
+DEADLINE_S = 3
+# A question to the ranks, their end by MPI, a loaded machine.
+END_S = 30
+
+
+def process_of_rank(launcher, rank):
+    """The process number of that rank among all that `launcher` has started."""
+    found = [launcher]
+    for parent in found:
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, path.read_text().split())
+    for process in found:
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+            program = Path(f"/proc/{process}/comm").read_text().strip()
+            if program == "rondo" and f"OMPI_COMM_WORLD_RANK={rank}".encode() in environment:
+                return process
+    raise AssertionError(f"no process of rank {rank}")
+
+
+class LostRank(harness.RunTest):
+    def job(self):
+        """Three ranks in the middle of a long round."""
+        train = harness.write_tokenized(self.folder / "a.h5", harness.counting(1, 150))
+        config = self.recipe(
+            "run",
+            run={"print_every": 20},
+            batch={"packs": 6, "micro_packs": 1},
+            parallel={"deadline_s": DEADLINE_S},
+            sources={"a": {"train": str(train)}},
+            rounds=[{"name": "first", "data": {"a": 1}, "steps": 1_000_000}],
+        )
+        job = harness.Job("train", config, ranks=3, launcher=True)
+        self.addCleanup(job.kill)
+        self.assertTrue(job.read_until("first 20/"), job.output)
+        return job
+
+    def expect_end(self, job):
+        begin = time.monotonic()
+        code = job.finish()
+        self.assertLess(time.monotonic() - begin, DEADLINE_S + END_S, job.output)
+        self.assertNotEqual(code, 0, job.output)
+
+    def expect_gone(self, process):
+        until = time.monotonic() + END_S
+        while Path(f"/proc/{process}").exists():
+            self.assertLess(time.monotonic(), until, f"process {process} is still there")
+            time.sleep(0.1)
+
+    def test_that_stops_is_named_after_the_deadline(self):
+        job = self.job()
+        stopped = process_of_rank(job.process.pid, 1)
+        os.kill(stopped, signal.SIGSTOP)
+        self.expect_end(job)
+        self.assertRegex(job.output, "rank 1 has not come")
+        self.expect_gone(stopped)
+
+    def test_that_dies_ends_the_others_with_its_name(self):
+        job = self.job()
+        others = [process_of_rank(job.process.pid, rank) for rank in (0, 2)]
+        os.kill(process_of_rank(job.process.pid, 1), signal.SIGKILL)
+        self.expect_end(job)
+        self.assertRegex(job.output, "rank 1")
+        for process in others:
+            self.expect_gone(process)
+
+
+if __name__ == "__main__":
+    harness.unittest.main()
