@@ -32,7 +32,7 @@ inline Slice even_part(int64_t total, int64_t parts, int64_t index) {
   return {begin, begin + small + (index < extra ? 1 : 0)};
 }
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t value, int64_t multiple) {
   return ceil_div(value, multiple) * multiple;
 }

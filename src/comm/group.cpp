@@ -37,6 +37,16 @@ Flight::Flight(const Call& call, End end, Clock::time_point began, Clock::time_p
   if (end_ == End::kInStart) done(started);
 }
 
+std::string Flight::recent_text(Clock::time_point now) const {
+  constexpr size_t kMost = 8;
+  const std::vector<Record> records = recorder_->recent();
+  std::string text = "The last operations of this rank in that group:";
+  for (size_t i = records.size() - std::min(records.size(), kMost); i < records.size(); ++i) {
+    text += "\n  " + to_text(records[i], *group_, now);
+  }
+  return text;
+}
+
 void Flight::done(Clock::time_point time) {
   if (done_) return;
   done_ = true;
@@ -75,7 +85,12 @@ void Work::wait() {
   RONDO_CHECK(pending_ != nullptr, "a Work is waited for exactly once");
   const auto pending = std::move(pending_);
   const auto start = Clock::now();
-  pending->wait();
+  try {
+    pending->wait();
+  } catch (const base::SystemError& error) {
+    throw base::SystemError(
+        fmt::format("{}\n{}", error.what(), pending->flight.recent_text(Clock::now())));
+  }
   pending->flight.waited(start, Clock::now());
 }
 

@@ -60,6 +60,8 @@ class Flight {
   // The first call counts.
   void done(Clock::time_point time);
   void waited(Clock::time_point from, Clock::time_point to);
+  // The last operations of this rank in the group, one line each.
+  std::string recent_text(Clock::time_point now) const;
 
  private:
   Call call_;

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/error.hpp"
+#include "base/slice.hpp"
 #include "kernels/matmul_blocks.hpp"
 #include "kernels/matmul_tile.hpp"
 #include "kernels/matmul_wide_tile.hpp"
@@ -47,7 +48,7 @@ MatmulWay way_of_this_processor() {
 
 constexpr double kFlopsOfThread = 4e6;  // that make it worth its start
 
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+using base::ceil_div;
 
 // How many parts of rows and of columns give every thread one, with the least to pack for each.
 struct Grid {
@@ -64,7 +65,7 @@ Grid grid_of(const Product& p) {
   for (int64_t rows = 1; rows <= threads; ++rows) {
     if (threads % rows != 0) continue;
     const Grid grid{rows, threads / rows};
-    const int64_t packed = divide_up(p.rows, grid.rows) + divide_up(p.columns, grid.columns);
+    const int64_t packed = ceil_div(p.rows, grid.rows) + ceil_div(p.columns, grid.columns);
     if (least < 0 || packed < least) {
       best = grid;
       least = packed;
@@ -76,9 +77,9 @@ Grid grid_of(const Product& p) {
 template <class Tile>
 void multiply_in_parallel(const Product& p, const std::function<void()>& poll) {
   const Grid grid = grid_of(p);
-  const int64_t rows = divide_up(divide_up(p.rows, grid.rows), Tile::kRows) * Tile::kRows;
+  const int64_t rows = ceil_div(ceil_div(p.rows, grid.rows), Tile::kRows) * Tile::kRows;
   const int64_t columns =
-      divide_up(divide_up(p.columns, grid.columns), Tile::kColumns) * Tile::kColumns;
+      ceil_div(ceil_div(p.columns, grid.columns), Tile::kColumns) * Tile::kColumns;
   const std::thread::id caller = std::this_thread::get_id();
   at::parallel_for(0, grid.rows * grid.columns, 1, [&](int64_t begin, int64_t end) {
     const bool polls = poll && std::this_thread::get_id() == caller;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <new>
 
+#include "base/slice.hpp"
 #include "kernels/matmul_tile.hpp"
 #include "kernels/matmul_wide_tile.hpp"
 
@@ -20,11 +21,11 @@ constexpr int64_t kWidest = 32;                     // rows or columns of a tile
 constexpr int64_t kSlack = 16;                      // floats behind a buffer that packing may touch
 constexpr double kPollFlops = 3e8;                  // about 3 ms
 
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+using base::ceil_div;
 
 // The size of equal pieces, multiples of `of`, as few as pieces of `most` would be.
 constexpr int64_t even_piece(int64_t total, int64_t most, int64_t of) {
-  return divide_up(divide_up(total, divide_up(total, most)), of) * of;
+  return ceil_div(ceil_div(total, ceil_div(total, most)), of) * of;
 }
 
 class Buffers {

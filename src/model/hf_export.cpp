@@ -224,14 +224,9 @@ void export_hf(Model& model, const ExportOptions& options, comm::Control& contro
     }
     return model.unit(unit).whole(index++);
   };
-  control.agree([&] {
-    if (!control.is_first()) {
-      for (size_t i = 0; i < all_parameters(model.shape()).size(); ++i) next();
-      return;
-    }
-    // After a failure the others still wait for the gathers that are left.
-    size_t fetched = 0;
-    std::exception_ptr failed;
+  size_t fetched = 0;
+  std::exception_ptr failed;
+  if (control.is_first()) {
     try {
       export_hf(model.shape(), options, [&](const parallel::Parameter& /*parameter*/) {
         ++fetched;
@@ -240,7 +235,11 @@ void export_hf(Model& model, const ExportOptions& options, comm::Control& contro
     } catch (...) {
       failed = std::current_exception();
     }
-    for (; fetched < all_parameters(model.shape()).size(); ++fetched) next();
+  }
+  // The others gather with rank 0, also what is left after its failure. A gather that fails is no
+  // matter of agreement: not all ranks know of it.
+  for (; fetched < all_parameters(model.shape()).size(); ++fetched) next();
+  control.agree([&] {
     if (failed) std::rethrow_exception(failed);
   });
 }

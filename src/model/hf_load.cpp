@@ -95,6 +95,7 @@ void check_tied_head(const std::string& folder, const Shape& shape,
 std::set<std::string> load(const storage::SafetensorsReader& reader, parallel::Unit& unit) {
   std::set<std::string> not_finite;
   std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
+  unit.end_gather();
   parallel::for_each_owned_run(unit, [&](size_t i, base::Slice global,
                                          const parallel::OwnedSegment& segment, int64_t offset) {
     const parallel::Parameter& parameter = unit.parameters()[i];

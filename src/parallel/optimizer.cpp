@@ -13,7 +13,7 @@ std::vector<double> owned_squared_norms(const Unit& unit) {
   const int64_t parts = layout.parts();
   const int64_t owned_parts = parts / unit.mesh().shard().size();
   const int64_t first = unit.mesh().shard().rank() * owned_parts;
-  std::vector<double> entries(layout.buckets().size() * static_cast<size_t>(parts), 0.0);
+  std::vector<double> entries(static_cast<size_t>(parts), 0.0);
   for (const OwnedSegment& segment : layout.segments()) {
     const int64_t part_size = layout.buckets()[segment.bucket].size() / parts;
     const int copies = layout.local(segment.parameter).copies;
@@ -21,7 +21,7 @@ std::vector<double> owned_squared_norms(const Unit& unit) {
     for (int64_t done = 0; done < grads.numel();) {
       const int64_t at = segment.bucket_offset + done;
       const int64_t size = std::min(grads.numel() - done, part_size - at % part_size);
-      const int64_t entry = static_cast<int64_t>(segment.bucket) * parts + first + at / part_size;
+      const int64_t entry = first + at / part_size;
       entries[static_cast<size_t>(entry)] +=
           kernels::squared_norm(grads.narrow(0, done, size)) / copies;
       done += size;

@@ -17,9 +17,9 @@ struct AdamWSettings {
   double weight_decay = 0;  // of parameters with `decay`
 };
 
-// Sums of squares, in float64, of the reduced gradients: one for each part of each bucket of the
-// unit, zero for parts that other ranks own. Parameters that several tensor ranks hold count once
-// over all of them.
+// Sums of squares, in float64, of the reduced gradients: one for each part that the
+// unit's buckets are cut into, zero for parts that other ranks own. Parameters that several tensor
+// ranks hold count once over all of them.
 std::vector<double> owned_squared_norms(const Unit& unit);
 
 // Collective over shard and tensor groups. The sum of such entries over all parts and ranks, added

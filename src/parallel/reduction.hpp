@@ -8,7 +8,7 @@
 // of the time of its own Ireduce_scatter, which sends everything to one rank. In reproducible mode
 // the leaves are the trees that each rank has made of its own lanes (Unit::end_lane); since every
 // size divides the number of lanes, which is a power of two, the tree over all lanes is the same
-// for every number of ranks. With a bfloat16 exchange every rank's own sum is rounded once.
+// for every number of ranks. With a bfloat16 exchange what a rank sends is rounded, on each axis.
 #pragma once
 
 #include <ATen/core/Tensor.h>

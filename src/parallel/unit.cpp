@@ -65,7 +65,13 @@ Unit::Unit(std::string name, std::vector<Parameter> parameters, Mesh& mesh,
 
 Unit::~Unit() {
   if (std::uncaught_exceptions() > 0) return;
-  for (comm::Work& work : gathering_) work.wait();
+  for (comm::Work& work : gathering_) {
+    try {
+      work.wait();
+    } catch (const base::SystemError&) {
+      // A rank that does not come any more; nobody needs these weights.
+    }
+  }
 }
 
 at::Tensor Unit::joined_weight(size_t i, size_t count) const {
@@ -104,6 +110,7 @@ at::Tensor Unit::owned_grads(const OwnedSegment& segment) const {
 }
 
 void Unit::initialise(uint64_t seed) {
+  end_gather();
   for_each_owned_run(
       *this, [&](size_t i, base::Slice global, const OwnedSegment& segment, int64_t offset) {
         const Parameter& parameter = parameters()[i];
@@ -131,10 +138,14 @@ void Unit::start_gather() {
   changed_ = false;
 }
 
-void Unit::finish_gather() {
-  start_gather();
+void Unit::end_gather() {
   for (comm::Work& work : gathering_) work.wait();
   gathering_.clear();
+}
+
+void Unit::finish_gather() {
+  start_gather();
+  end_gather();
 }
 
 void Unit::release() {

@@ -83,6 +83,8 @@ class Unit {
   // Writes the owned weights from (seed, parameter name, element index): the same for every layout.
   // A gather must follow.
   void initialise(uint64_t seed);
+  // Before the owned weights are written from outside: waits for a gather that still sends them.
+  void end_gather();
   // The owned weights have changed: the whole ones are gathered at the next start_gather().
   void mark_changed() { changed_ = true; }
   // Each is collective over the shard group.

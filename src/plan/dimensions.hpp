@@ -12,6 +12,9 @@ struct Dimensions {
   bool tied = false, qkv_bias = false, qk_norm = false;
 };
 
+// Rows whose logits exist at a time (kernels::head_loss).
+inline constexpr int64_t kChunkRows = 512;
+
 struct Ranks {
   int64_t replicate = 1, shard = 1, tensor = 1;
   int64_t data() const { return replicate * shard; }

@@ -9,8 +9,6 @@ namespace rondo::plan {
 
 namespace {
 
-constexpr int64_t kChunkRows = 512;  // of logits at a time (kernels::head_loss)
-
 int64_t buffer(int64_t elements) { return base::round_up(elements, 128) * 4; }
 
 }  // namespace

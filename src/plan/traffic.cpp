@@ -6,8 +6,6 @@ namespace rondo::plan {
 
 namespace {
 
-constexpr int64_t kChunkRows = 512;
-
 void add(Volume& volume, int64_t times, int64_t calls, int64_t bytes) {
   volume.calls += times * calls;
   volume.bytes += times * bytes;

@@ -93,6 +93,14 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   constexpr int kWarmUp = 2;
   parallel::MeshSize size = settings.mesh;
   if (size.ranks() == 0) size = {.shard = group.size()};
+  const parallel::StateSettings& state = settings.model.state;
+  if (state.zero == 0) size = {size.data(), 1, size.tensor};  // nothing is divided
+  if (state.lanes > 0 && (state.lanes % size.data() != 0 || state.bf16_exchange)) {
+    base::fail_user(
+        "bench step: --lanes {} is for data-parallel sizes that divide it (not {}), without "
+        "--bf16-exchange.",
+        state.lanes, size.data());
+  }
   if (size.ranks() != group.size()) {
     base::fail_user("bench step: --layout {}x{}x{} is for {} ranks, and there are {}.",
                     size.replicate, size.shard, size.tensor, size.ranks(), group.size());

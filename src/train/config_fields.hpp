@@ -125,8 +125,9 @@ void describe(V& v, ParallelSection& c) {
      .maximum = 1 << 16});
   v("gradient_exchange", c.gradient_exchange,
     {.meaning = "In what precision data-parallel ranks send each other the gradients they have "
-                "summed; they are added up in float32. bf16 halves the bytes on the network and "
-                "rounds each rank's sum once.",
+                "summed; they are added up in float32. bf16 halves the bytes of that and rounds "
+                "what is sent: once for each axis of ranks, and for each micro-batch at ZeRO-2 "
+                "and 3.",
      .choices = {"fp32", "bf16"}});
   v("deadline_s", c.deadline_s,
     {.meaning =
@@ -134,8 +135,8 @@ void describe(V& v, ParallelSection& c) {
          "the names of those that did not come; 0: for ever.",
      .minimum = 0});
   v("check_collectives", c.check_collectives,
-    {.meaning = "Compare every collective over its ranks before it starts, and name those that "
-                "differ. To look for a bug in rondo: it costs a round trip for each."});
+    {.meaning = "Compare every collective of tensors over its ranks before it starts, and name "
+                "those that differ. To look for a bug in rondo: it costs a round trip for each."});
 }
 
 template <class V>

@@ -50,6 +50,29 @@ model::Recompute recompute_of(const RecomputeSection& section) {
   return {.what = what, .share = section.share};
 }
 
+namespace {
+
+// Whether so many ranks make a mesh with that tensor size.
+bool factors(const Config& config, int ranks, int64_t tensor) {
+  const ParallelSection& parallel = config.parallel;
+  if (ranks % tensor != 0) return false;
+  const int64_t data = ranks / tensor;
+  const int64_t shard = std::max<int64_t>(1, parallel.shard.value);
+  const int64_t replicate = std::max<int64_t>(1, parallel.replicate.value);
+  const bool open = parallel.shard.automatic() || parallel.replicate.automatic();
+  return open ? data % (shard * replicate) == 0 : data == shard * replicate;
+}
+
+// The smallest tensor size with which the ranks make a mesh; 1 when none does.
+int64_t least_tensor(const Config& config, int ranks) {
+  for (int64_t tensor = 1; tensor <= ranks; ++tensor) {
+    if (factors(config, ranks, tensor)) return tensor;
+  }
+  return 1;
+}
+
+}  // namespace
+
 parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, int64_t zero) {
   const ParallelSection& parallel = config.parallel;
   if (ranks % tensor != 0) {
@@ -133,7 +156,8 @@ void check_batches(const Config& config, const parallel::MeshSize& mesh) {
 }
 
 void check_ranks(const Config& config, int ranks) {
-  const int64_t tensor = std::max<int64_t>(1, config.parallel.tensor.value);
+  const int64_t tensor = config.parallel.tensor.automatic() ? least_tensor(config, ranks)
+                                                            : config.parallel.tensor.value;
   check_batches(config, mesh_size(config, ranks, tensor, config.parallel.zero.value));
 }
 
@@ -167,11 +191,12 @@ std::vector<int64_t> tensor_sizes(const Config& config, const model::Shape& shap
   if (!config.parallel.tensor.automatic()) return {config.parallel.tensor.value};
   std::vector<int64_t> sizes;
   for (int64_t size = 1; size <= std::ssize(hosts); ++size) {
-    if (std::ssize(hosts) % size == 0 && model::fits_tensor_size(shape, size) &&
-        inside_hosts(hosts, size)) {
+    if (factors(config, base::narrow<int>(std::ssize(hosts)), size) &&
+        model::fits_tensor_size(shape, size) && inside_hosts(hosts, size)) {
       sizes.push_back(size);
     }
   }
+  if (sizes.empty()) sizes.push_back(1);  // which says why it cannot be
   return sizes;
 }
 

@@ -21,7 +21,8 @@ struct Layout {
   bool bf16_exchange = false;
   model::Recompute recompute;
   std::vector<std::string> remarks;  // what was chosen, and why; what may be slow
-  plan::Memory memory;               // of a rank, for the largest micro-batch of any round
+  plan::Memory
+      memory;  // of a rank, for the largest micro-batch of any round; one pack where that is auto
 
   model::ModelSettings training() const {
     return {

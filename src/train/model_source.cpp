@@ -168,6 +168,7 @@ void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
       rows.push_back(stored_rows(source, parameter, !optimizer));
     }
     std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
+    unit.end_gather();
     parallel::for_each_owned_run(unit, [&](size_t i, base::Slice global,
                                            const parallel::OwnedSegment& segment, int64_t offset) {
       const parallel::Parameter& parameter = unit.parameters()[i];

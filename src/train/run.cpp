@@ -80,18 +80,21 @@ class Run {
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     control_.on_first([&] { check_fresh(config_, data_); });
+    // A checkpoint that cannot be gone on from, or a base that cannot be read, is refused before
+    // anything in the folder changes.
+    auto newest = find_newest(config_, control_, console_);
+    if (newest) {
+      control_.agree([&] { accept(*newest); });
+    }
     find_machine();
-    control_.agree([&] { layout_ = choose_layout(config_, shape, machine_); });
+    control_.agree([&] { layout_ = choose_layout(begun_layout(), shape, machine_); });
+    state_.ranks = control_.size();
+    state_.tensor = layout_.mesh.tensor;
+    state_.zero = layout_.zero;
     mesh_ = std::make_unique<parallel::Mesh>(group_, layout_.mesh);
     model_ = std::make_unique<model::Model>(shape, *mesh_, layout_.training());
     stepper_ = std::make_unique<Stepper>(*model_, control_);
     saver_ = std::make_unique<Saver>(config_, *model_, control_, console_);
-    // A checkpoint that cannot be gone on from, or a base that cannot be read, is refused before
-    // anything in the folder changes.
-    auto newest = saver_->find();
-    if (newest) {
-      control_.agree([&] { accept(*newest); });
-    }
     check_inits(shape, newest ? static_cast<size_t>(state_.round) + 1 : 0);
     if (!newest) load_base();
     ensure_packed(data_, control_, group_, console_);
@@ -182,9 +185,22 @@ class Run {
     machine_.memory = -least.item<int64_t>();
   }
 
+  // The configuration, `auto` of the layout being what the run began with on as many ranks: another
+  // would add up in another order.
+  Config begun_layout() const {
+    Config config = config_;
+    if (state_.ranks != control_.size()) return config;
+    if (config.parallel.tensor.automatic()) config.parallel.tensor.value = state_.tensor;
+    if (config.parallel.zero.automatic()) config.parallel.zero.value = state_.zero;
+    return config;
+  }
+
   // `auto` becomes what the memory allows, or what the run began with.
   void choose_micro_batches() {
-    const int64_t budget = machine_.memory / 4;
+    // A quarter of the memory, and no more than the state and what a step needs besides leave.
+    const plan::Memory& planned = layout_.memory;
+    const int64_t budget =
+        std::min(machine_.memory / 4, machine_.memory - (planned.peak() - planned.activations));
     for (auto& round : config_.rounds) {
       BatchSection& batch = round.batch.value;
       if (!batch.micro_packs.automatic()) continue;
@@ -311,13 +327,15 @@ class Run {
                                           .read_ahead = ahead});
     console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
                   static_cast<double>(total) / static_cast<double>(epoch), sets_->round(i).packs());
-    const comm::ControlDeadline deadline(control_, config_.parallel.deadline_s);
     ProgressLine progress(console_, round.name, state_.round_step, total, config_.run.print_every);
     while (state_.round_step < total) {
       if (config_.run.max_steps > 0 && state_.step >= config_.run.max_steps) {
         console_.line("run.max_steps = {} is reached", config_.run.max_steps);
         return base::Exit::kDone;
       }
+      // Until something is saved: then ranks work for others.
+      std::optional<comm::ControlDeadline> deadline(std::in_place, control_,
+                                                    config_.parallel.deadline_s);
       const auto start = Clock::now();
       const double waited_before = loader.waited_s();
       const double factor =
@@ -373,6 +391,8 @@ class Run {
       if (row) console_.line("held-out loss (token accuracy): {}", in_words(*row));
 
       const bool stop = control_.any_true(hooks_.stop_requested());
+      const bool due = control_.any_true(control_.is_first() && saver_->due(state_, epoch));
+      deadline.reset();
       if (state_.round_step == total) {
         state_.round_trained = true;
         control_.on_first([&] { metrics_->sync(); });
@@ -380,7 +400,6 @@ class Run {
         return stop ? stopped() : std::nullopt;
       }
       const bool reached = config_.run.max_steps > 0 && state_.step >= config_.run.max_steps;
-      const bool due = control_.any_true(control_.is_first() && saver_->due(state_, epoch));
       if (stop || reached || due) {
         control_.on_first([&] { metrics_->sync(); });
         saver_->save_step(state_);

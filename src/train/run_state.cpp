@@ -21,6 +21,7 @@ nlohmann::json RunState::to_json(const Config& config) const {
           {"round_configs", round_configs},
           {"plan_hashes", plan_hashes},
           {"micro_packs", micro_packs},
+          {"layout", {{"ranks", ranks}, {"tensor", tensor}, {"zero", zero}}},
           {"start_digest", start_digest},
           {"model_config", model_config},
           {"tokenizer", tokenizer},
@@ -43,6 +44,11 @@ RunState RunState::from_json(const nlohmann::json& json) {
     json.at("round_configs").get_to(state.round_configs);
     json.at("plan_hashes").get_to(state.plan_hashes);
     json.at("micro_packs").get_to(state.micro_packs);
+    if (json.contains("layout")) {
+      json.at("layout").at("ranks").get_to(state.ranks);
+      json.at("layout").at("tensor").get_to(state.tensor);
+      json.at("layout").at("zero").get_to(state.zero);
+    }
     json.at("start_digest").get_to(state.start_digest);
     json.at("model_config").get_to(state.model_config);
     json.at("tokenizer").get_to(state.tokenizer);

@@ -26,7 +26,9 @@ struct RunState {
   std::map<std::string, std::string> round_configs;
   std::map<std::string, std::string> plan_hashes;
   std::map<std::string, int64_t> micro_packs;  // where the configuration said auto
-  std::string start_digest;                    // of the weights the round began with
+  // The layout, for a start with `auto` on as many ranks.
+  int64_t ranks = 0, tensor = 1, zero = 1;
+  std::string start_digest;  // of the weights the round began with
   // What readers of the checkpoint need (train/model_source.hpp).
   std::string model_config;
   std::string tokenizer;

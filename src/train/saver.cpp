@@ -14,6 +14,8 @@ namespace rondo::train {
 
 namespace {
 
+std::string checkpoints_of(const Config& config) { return config.run_folder() + "/checkpoints"; }
+
 // A step can leave weights that are not numbers only from the next one on seen in its loss.
 void check_finite(const std::vector<checkpoint::Piece>& pieces, int64_t step) {
   for (const auto& piece : pieces) {
@@ -45,13 +47,36 @@ void check_copies(const model::Model& model, int64_t step, comm::Control& contro
 
 }  // namespace
 
+std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Control& control,
+                                                  base::Console& console) {
+  const std::string folder = checkpoints_of(config);
+  control.on_first([&] { checkpoint::clean(folder, console); });
+  const auto verify = config.checkpoint.verify == "full" ? checkpoint::Verify::kFull
+                                                         : checkpoint::Verify::kManifest;
+  // In the middle of a round weights alone cannot be gone on from.
+  const auto accept = [](const std::string& /*name*/, const nlohmann::json& state) {
+    return state.value("has_optimizer", false) || state.value("round_trained", false);
+  };
+  auto found = checkpoint::Checkpoint::open_newest(folder, control, console, verify, accept);
+  if (found && config.checkpoint.resume == "never") {
+    base::fail_user(
+        "checkpoint.resume is never, but {} holds {}. Use another run.name, or resume: "
+        "auto.",
+        folder, found->name());
+  }
+  if (!found && config.checkpoint.resume == "must") {
+    base::fail_user("checkpoint.resume is must, but {} holds no checkpoint.", folder);
+  }
+  return found;
+}
+
 Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
              base::Console& console)
     : config_(config),
       model_(model),
       control_(control),
       console_(console),
-      folder_(config.run_folder() + "/checkpoints"),
+      folder_(checkpoints_of(config)),
       last_save_(std::chrono::steady_clock::now()) {}
 
 std::string Saver::round_name(int64_t round) const {
@@ -64,27 +89,6 @@ std::set<std::string> Saver::round_names() const {
     names.insert(round_name(static_cast<int64_t>(i)));
   }
   return names;
-}
-
-std::optional<checkpoint::Checkpoint> Saver::find() {
-  control_.on_first([&] { checkpoint::clean(folder_, console_); });
-  const auto verify = config_.checkpoint.verify == "full" ? checkpoint::Verify::kFull
-                                                          : checkpoint::Verify::kManifest;
-  // In the middle of a round weights alone cannot be gone on from.
-  const auto accept = [](const std::string& /*name*/, const nlohmann::json& state) {
-    return state.value("has_optimizer", false) || state.value("round_trained", false);
-  };
-  auto found = checkpoint::Checkpoint::open_newest(folder_, control_, console_, verify, accept);
-  if (found && config_.checkpoint.resume == "never") {
-    base::fail_user(
-        "checkpoint.resume is never, but {} holds {}. Use another run.name, or resume: "
-        "auto.",
-        folder_, found->name());
-  }
-  if (!found && config_.checkpoint.resume == "must") {
-    base::fail_user("checkpoint.resume is must, but {} holds no checkpoint.", folder_);
-  }
-  return found;
 }
 
 bool Saver::due(const RunState& state, int64_t steps_per_epoch) const {

@@ -13,12 +13,15 @@
 
 namespace rondo::train {
 
+// Collective over all ranks. The newest whole checkpoint of a run, or nothing; honours
+// checkpoint.resume.
+std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Control& control,
+                                                  base::Console& console);
+
 class Saver {
  public:
   Saver(const Config& config, model::Model& model, comm::Control& control, base::Console& console);
 
-  // Collective over all ranks. The newest whole checkpoint, or nothing; honours checkpoint.resume.
-  std::optional<checkpoint::Checkpoint> find();
   // Whether the step just done is one to save after; `steps_per_epoch` of the round. The clock is
   // this rank's: ask on rank 0 and agree.
   bool due(const RunState& state, int64_t steps_per_epoch) const;

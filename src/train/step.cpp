@@ -109,6 +109,14 @@ double Stepper::gradient_norm(std::string& not_finite) {
   return std::sqrt(parallel::sum_of_squares(squares, model_.mesh()));
 }
 
+bool Stepper::any_of_tensor_ranks(bool mine) {
+  comm::Group& tensor = model_.mesh().tensor();
+  if (tensor.size() == 1) return mine;
+  const at::Tensor any = at::full({1}, mine ? 1 : 0, at::kInt);
+  tensor.all_max(any, comm::Purpose::kMetrics).wait();
+  return any.item<int>() != 0;
+}
+
 std::string Stepper::who_is_not_finite(const std::string& mine) {
   const auto texts = control_.gather_text(mine);
   // A loss that is not finite spoils every rank's summed gradient: then only losses are named.
@@ -133,14 +141,17 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
   std::exception_ptr failed;
   std::vector<Totals> lanes(static_cast<size_t>(lanes_here_));
   for (int64_t m = 0; m < data.micro_batches; ++m) {
-    // A rank that cannot read goes on with padding, as the others wait for it in the reductions.
+    // A rank that cannot read goes on with padding, as the others wait for it in the reductions,
+    // and so do those that share its packs.
     data::PackedBatch batch;
     try {
       if (!failed) batch = data.next(m);
     } catch (...) {
       failed = std::current_exception();
     }
-    if (failed) batch = data::PackedBatch::empty(data.packs, data.seq_len);
+    if (any_of_tensor_ranks(failed != nullptr)) {
+      batch = data::PackedBatch::empty(data.packs, data.seq_len);
+    }
     const auto loss = model_.forward_backward(
         input_of(batch), scale, [&](size_t unit) { reduce(unit, m, data.micro_batches); });
     if (!std::isfinite(loss.weighted_loss) && not_finite.empty()) {

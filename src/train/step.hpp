@@ -80,6 +80,7 @@ class Stepper {
   // Collective over the mesh. What is not finite in this rank's summed gradients is added to
   // not_finite.
   double gradient_norm(std::string& not_finite);
+  bool any_of_tensor_ranks(bool mine);
   std::string who_is_not_finite(const std::string& mine);
 
   model::Model& model_;

@@ -23,6 +23,34 @@ INSTANTIATE_TEST_SUITE_P(Ranks, LayoutOnRanks, testing::Values(1, 2, 3, 4, 6, 8)
 
 TEST(Layouts, ABf16ExchangeRoundsWhatEachRankHasSummed) { on_ranks(4, check_bf16_exchange); }
 
+// A pack that one of two tensor ranks cannot read is thrown by all, and nothing is applied.
+TEST(Layouts, WhatOneTensorRankCannotReadIsThrownByAll) {
+  on_ranks(4, [](comm::Group& world, comm::Control& control) {
+    LayoutCase c;
+    c.mesh = {1, 2, 2};
+    parallel::Mesh mesh(world, c.mesh);
+    const auto model = model_of(c, mesh);
+    const auto untouched = model_of(c, mesh);
+    Stepper stepper(*model, control);
+    const auto batches = share_of(many_packs(1), mesh.data(), 3);
+    const StepData data{.weight = 1,
+                        .micro_batches = std::ssize(batches),
+                        .next =
+                            [&](int64_t m) {
+                              if (world.rank() == 1 && m == 0) base::fail_user("pack 7 is damaged");
+                              return batches[static_cast<size_t>(m)];
+                            },
+                        .packs = batches[0].packs,
+                        .seq_len = batches[0].seq_len};
+    EXPECT_THAT([&] { stepper.run(data, settings_of(1)); },
+                testing::ThrowsMessage<base::UserError>(HasSubstr("pack 7 is damaged")));
+    for (size_t u = 0; u < model->unit_count(); ++u) {
+      EXPECT_TRUE(at::equal(model->unit(u).flat_weights(), untouched->unit(u).flat_weights()));
+    }
+    EXPECT_TRUE(stepper.run(batches, settings_of(1)).updated);
+  });
+}
+
 TEST(Layouts, LossCurvesOfFiftyStepsAreThoseOfOneRank) {
   for (const LayoutCase& c : {LayoutCase{.mesh = {1, 1, 2}, .zero = 1, .kv_heads = 4},
                               LayoutCase{.mesh = {2, 2, 2}, .zero = 3, .tied = true, .kv_heads = 1},
@@ -222,6 +250,25 @@ TEST(CheckRanks, ShowsTheArithmeticOfTheMesh) {
   config.parallel.replicate.value = 2;
   EXPECT_EQ(mesh_size(config, 8, 2, 1), (parallel::MeshSize{2, 2, 2}));
   EXPECT_EQ(mesh_size(config, 8, 2, 0), (parallel::MeshSize{4, 1, 2})) << "nothing is divided";
+}
+
+TEST(CheckRanks, AutoTensorIsWhatShardsLeave) {
+  Config config = config_of(16, 1);
+  config.parallel.tensor.value = 0;
+  config.parallel.shard.value = 4;
+  EXPECT_EQ(rank_problems(config, 8), "nothing is wrong");
+  EXPECT_THAT(rank_problems(config, 6), HasSubstr("the ranks do not factor"));
+  LayoutCase c;
+  const Layout layout =
+      choose_layout(config, divisible_shape(c), {std::vector<std::string>(8, "a")});
+  EXPECT_EQ(layout.mesh, (parallel::MeshSize{1, 4, 2}));
+  // With all ranks on the shard axis, what does not fit is told as such.
+  config.parallel.shard.value = 8;
+  EXPECT_THAT(
+      [&] {
+        choose_layout(config, divisible_shape(c), {std::vector<std::string>(8, "a"), 1000});
+      },
+      testing::ThrowsMessage<base::UserError>(HasSubstr("a rank needs")));
 }
 
 TEST(CheckRanks, ReproducibleRunsDivideTheirLanes) {

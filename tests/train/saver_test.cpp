@@ -28,7 +28,7 @@ class SaverTest : public testing::Test {
   std::string saved(model::Model& model, Alone& alone) {
     Saver saver(config_, model, alone.control, silent_);
     saver.save_step(at(1));
-    return saver.find()->path();
+    return find_newest(config_, alone.control, silent_)->path();
   }
 
   // The state after `step` steps of round `round`.
@@ -77,11 +77,11 @@ TEST_F(SaverTest, KeepsTheNewestAndEveryRoundsEnd) {
   on_ranks(2, [&](comm::Group& group, comm::Control& control) {
     const auto model = new_model(group, 1);
     Saver saver(config_, *model, control, silent_);
-    EXPECT_FALSE(saver.find().has_value());
+    EXPECT_FALSE(find_newest(config_, control, silent_).has_value());
     for (const int64_t step : {1, 2, 3}) saver.save_step(at(step));
     saver.save_round(at(4, 0, true));
     for (const int64_t step : {5, 6, 7}) saver.save_step(at(step, 1));
-    const auto newest = saver.find();
+    const auto newest = find_newest(config_, control, silent_);
     ASSERT_TRUE(newest.has_value());
     EXPECT_EQ(newest->name(), "step-00000007");
     EXPECT_EQ(RunState::from_json(newest->state()).step, 7);
@@ -98,7 +98,7 @@ TEST_F(SaverTest, DroppingTheOptimizerLeavesTheWeightsAndTheirUse) {
     saver.drop_optimizer(0);
     saver.drop_optimizer(0);
     saver.drop_optimizer(1);
-    const auto found = saver.find();
+    const auto found = find_newest(config_, control, silent_);
     ASSERT_TRUE(found.has_value()) << "a round's end can be gone on from";
     EXPECT_FALSE(RunState::from_json(found->state()).has_optimizer);
     for (const auto& tensor : found->tensors()) {
@@ -117,12 +117,12 @@ TEST_F(SaverTest, ResumeMustAndNeverAreObeyed) {
   const auto model = new_model(*alone.group, 1);
   Saver saver(config_, *model, alone.control, silent_);
   config_.checkpoint.resume = "must";
-  EXPECT_THAT(data::user_error([&] { saver.find(); }),
+  EXPECT_THAT(data::user_error([&] { find_newest(config_, alone.control, silent_); }),
               testing::HasSubstr("checkpoint.resume is must"));
   saver.save_step(at(1));
-  EXPECT_TRUE(saver.find().has_value());
+  EXPECT_TRUE(find_newest(config_, alone.control, silent_).has_value());
   config_.checkpoint.resume = "never";
-  EXPECT_THAT(data::user_error([&] { saver.find(); }),
+  EXPECT_THAT(data::user_error([&] { find_newest(config_, alone.control, silent_); }),
               testing::HasSubstr("checkpoint.resume is never"));
 }
 

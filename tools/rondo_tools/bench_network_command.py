@@ -76,7 +76,12 @@ def _computation(options, words):
     """Seconds of a step of two ranks at the same time, each on its own: the slower one's."""
     alone = [*words, "--packs", options.packs // _HOSTS, "--layout", "1x1x1", "--zero", 1]
     processes = [_launch(options.binary, alone) for _ in range(_HOSTS)]
-    return max(_result(process)["median_seconds"] for process in processes)
+    try:
+        return max(_result(process)["median_seconds"] for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def _seconds_of_call(results, operation, size):
