@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -76,6 +77,49 @@ class LostRank(harness.RunTest):
         self.assertRegex(job.output, "rank 1")
         for process in others:
             self.expect_gone(process)
+
+
+class OtherRank(harness.RunTest):
+    """A rank that was started with something else than the others."""
+
+    def start(self, first, second):
+        """Standard error of two ranks with command lines of their own, which refuse to run."""
+        words = ["mpirun", "-q", "-n", "1", *map(str, first), ":", "-n", "1", *map(str, second)]
+        done = subprocess.run(
+            words,
+            env=harness.ONE_THREAD | os.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=harness.TIMEOUT_S,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+        self.assertFalse((self.run_folder() / "metrics.jsonl").exists())
+        return done.stderr
+
+    def setUp(self):
+        super().setUp()
+        train = harness.write_tokenized(self.folder / "a.h5", harness.counting(1, 20))
+        self.config = self.recipe(
+            "run",
+            sources={"a": {"train": str(train)}},
+            rounds=[{"name": "first", "data": {"a": 1}, "steps": 2}],
+        )
+
+    def test_another_configuration_is_refused(self):
+        command = [harness.RONDO, "train", self.config]
+        said = self.start([*command, "optimizer.lr=1e-3"], [*command, "optimizer.lr=2e-3"])
+        self.assertEqual(said.count("the configuration differs between ranks"), 1, said)
+
+    def test_another_program_is_refused(self):
+        version = harness.rondo("--version").stdout.split()[1].encode()
+        other = self.folder / "other"
+        program = Path(harness.RONDO).read_bytes()
+        other.write_bytes(program.replace(version, b"x" * len(version)))
+        other.chmod(0o755)
+        said = self.start([harness.RONDO, "train", self.config], [other, "train", self.config])
+        self.assertEqual(said.count("the program differs between ranks"), 1, said)
 
 
 if __name__ == "__main__":
