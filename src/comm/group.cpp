@@ -5,10 +5,26 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <span>
 
 #include "base/error.hpp"
 
 namespace rondo::comm {
+
+namespace {
+
+// One line each, with `indent` before it and an end after it.
+std::string lines_of(std::span<const Record> records, const std::string& group,
+                     std::string_view indent) {
+  const auto now = Clock::now();
+  std::string text;
+  for (const Record& record : records) {
+    text += fmt::format("{}{}\n", indent, to_text(record, group, now));
+  }
+  return text;
+}
+
+}  // namespace
 
 Traffic& Traffic::operator+=(const Traffic& other) {
   calls += other.calls;
@@ -37,13 +53,13 @@ Flight::Flight(const Call& call, End end, Clock::time_point began, Clock::time_p
   if (end_ == End::kInStart) done(started);
 }
 
-std::string Flight::recent_text(Clock::time_point now) const {
+std::string Flight::recent_text() const {
   constexpr size_t kMost = 8;
   const std::vector<Record> records = recorder_->recent();
-  std::string text = "The last operations of this rank in that group:";
-  for (size_t i = records.size() - std::min(records.size(), kMost); i < records.size(); ++i) {
-    text += "\n  " + to_text(records[i], *group_, now);
-  }
+  const auto last = std::span(records).last(std::min(records.size(), kMost));
+  std::string text = "The last operations of this rank in that group:\n";
+  text += lines_of(last, *group_, "  ");
+  text.pop_back();
   return text;
 }
 
@@ -88,8 +104,7 @@ void Work::wait() {
   try {
     pending->wait();
   } catch (const base::SystemError& error) {
-    throw base::SystemError(
-        fmt::format("{}\n{}", error.what(), pending->flight.recent_text(Clock::now())));
+    throw base::SystemError(fmt::format("{}\n{}", error.what(), pending->flight.recent_text()));
   }
   pending->flight.waited(start, Clock::now());
 }
@@ -179,12 +194,7 @@ Traffic Group::traffic() const {
   return sum;
 }
 
-std::string Group::recent_text() const {
-  const auto now = Clock::now();
-  std::string text;
-  for (const Record& record : recent()) text += to_text(record, name_, now) + "\n";
-  return text;
-}
+std::string Group::recent_text() const { return lines_of(recent(), name_, ""); }
 
 void Group::set_deadline(double deadline_s) {
   RONDO_CHECK(deadline_s >= 0, "a deadline of {} s", deadline_s);

@@ -61,7 +61,7 @@ class Flight {
   void done(Clock::time_point time);
   void waited(Clock::time_point from, Clock::time_point to);
   // The last operations of this rank in the group, one line each.
-  std::string recent_text(Clock::time_point now) const;
+  std::string recent_text() const;
 
  private:
   Call call_;

@@ -22,9 +22,27 @@ struct Fetch {
   int64_t step;  // floats
 };
 
-// The rows of out are fetched when about as much time is left as main memory takes to answer:
-// earlier, they would push a and b out of the first-level cache. So many times eight inner places:
-constexpr int64_t kFetchOutAhead = 18;
+// What a tile of kRows x kColumns fetches on its way.
+template <int64_t kRows, int64_t kColumns>
+struct Ahead {
+  Fetch a, b;
+  const float* row;  // of out
+  int64_t stride;
+
+  // Before every eight inner places; `eights` are left, these included. The rows of out are fetched
+  // when about as much time is left as main memory takes to answer: earlier, they would push a and
+  // b out of the first-level cache.
+  [[gnu::always_inline]] void step(int64_t eights) {
+    constexpr int64_t kAhead = 18;
+    __builtin_prefetch(a.next, 0, 2);
+    __builtin_prefetch(b.next, 0, 2);
+    __builtin_prefetch(row);
+    __builtin_prefetch(row + kColumns - 1);
+    a.next += a.step;
+    b.next += b.step;
+    row += eights <= kAhead && eights > kAhead - kRows ? stride : 0;
+  }
+};
 
 // 6 x 16 sums, which with two loads of b and one broadcast of a fill the sixteen registers of AVX2.
 struct NarrowTile {
@@ -48,15 +66,9 @@ struct NarrowTile {
         sum[i][1] = fma(factor, right, sum[i][1]);
       }
     };
-    const float* row_ahead = out;
+    Ahead<kRows, kColumns> ahead{fetch_a, fetch_b, out, stride};
     for (int64_t eights = depth / 8; eights > 0; --eights) {
-      __builtin_prefetch(fetch_a.next, 0, 2);
-      __builtin_prefetch(fetch_b.next, 0, 2);
-      __builtin_prefetch(row_ahead);
-      __builtin_prefetch(row_ahead + kColumns - 1);
-      fetch_a.next += fetch_a.step;
-      fetch_b.next += fetch_b.step;
-      row_ahead += eights <= kFetchOutAhead && eights > kFetchOutAhead - kRows ? stride : 0;
+      ahead.step(eights);
 #pragma GCC unroll 8
       for (int64_t k = 0; k < 8; ++k) step(k);
       a += 8 * kRows;

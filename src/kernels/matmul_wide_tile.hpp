@@ -30,17 +30,11 @@ struct WideTile {
     __m512 sum[kRows][2];
 #pragma GCC unroll 14
     for (int64_t i = 0; i < kRows; ++i) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-    const float* row_ahead = out;
+    Ahead<kRows, kColumns> ahead{fetch_a, fetch_b, out, stride};
     for (int64_t eights = depth / 8, left_over = depth % 8; eights + left_over > 0;) {
       const int64_t places = eights > 0 ? 8 : 1;
       if (eights > 0) {
-        __builtin_prefetch(fetch_a.next, 0, 2);
-        __builtin_prefetch(fetch_b.next, 0, 2);
-        __builtin_prefetch(row_ahead);
-        __builtin_prefetch(row_ahead + kColumns - 1);
-        fetch_a.next += fetch_a.step;
-        fetch_b.next += fetch_b.step;
-        row_ahead += eights <= kFetchOutAhead && eights > kFetchOutAhead - kRows ? stride : 0;
+        ahead.step(eights);
         --eights;
       } else {
         --left_over;

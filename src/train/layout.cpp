@@ -52,15 +52,25 @@ model::Recompute recompute_of(const RecomputeSection& section) {
 
 namespace {
 
+struct DataAxes {
+  int64_t replicate = 1, shard = 1;
+};
+
+// What the configuration asks of so many data-parallel ranks; the product is another number where
+// they do not factor.
+DataAxes axes_of(const ParallelSection& parallel, int64_t data) {
+  DataAxes axes{parallel.replicate.value, parallel.shard.value};
+  if (parallel.shard.automatic() && parallel.replicate.automatic()) axes.replicate = 1;
+  if (parallel.shard.automatic()) axes.shard = std::max<int64_t>(1, data / axes.replicate);
+  if (axes.replicate == 0) axes.replicate = std::max<int64_t>(1, data / axes.shard);
+  return axes;
+}
+
 // Whether so many ranks make a mesh with that tensor size.
 bool factors(const Config& config, int ranks, int64_t tensor) {
-  const ParallelSection& parallel = config.parallel;
   if (ranks % tensor != 0) return false;
-  const int64_t data = ranks / tensor;
-  const int64_t shard = std::max<int64_t>(1, parallel.shard.value);
-  const int64_t replicate = std::max<int64_t>(1, parallel.replicate.value);
-  const bool open = parallel.shard.automatic() || parallel.replicate.automatic();
-  return open ? data % (shard * replicate) == 0 : data == shard * replicate;
+  const auto [replicate, shard] = axes_of(config.parallel, ranks / tensor);
+  return replicate * shard == ranks / tensor;
 }
 
 // The smallest tensor size with which the ranks make a mesh; 1 when none does.
@@ -74,7 +84,6 @@ int64_t least_tensor(const Config& config, int ranks) {
 }  // namespace
 
 parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, int64_t zero) {
-  const ParallelSection& parallel = config.parallel;
   if (ranks % tensor != 0) {
     base::fail_user(
         "{}: parallel.tensor = {} does not divide the {} ranks ({} / {}). Start a multiple of {} "
@@ -82,13 +91,7 @@ parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, in
         config.place, tensor, ranks, ranks, tensor, tensor, divisors_of(ranks));
   }
   const int64_t data = ranks / tensor;
-  int64_t shard = parallel.shard.value;
-  int64_t replicate = parallel.replicate.value;
-  if (parallel.shard.automatic() && parallel.replicate.automatic()) replicate = 1;
-  if (parallel.shard.automatic()) shard = std::max<int64_t>(1, data / replicate);
-  if (replicate == 0) replicate = std::max<int64_t>(1, data / shard);
-  // With zero: 0 the ranks of both axes do the same.
-  if (zero == 0 && parallel.shard.automatic() && data % replicate == 0) shard = data / replicate;
+  auto [replicate, shard] = axes_of(config.parallel, data);
   if (replicate * shard != data) {
     base::fail_user(
         "{}: the ranks do not factor: replicate {} * shard {} * tensor {} = {}, but there are {} "
@@ -97,6 +100,7 @@ parallel::MeshSize mesh_size(const Config& config, int ranks, int64_t tensor, in
         config.place, replicate, shard, tensor, replicate * shard * tensor, ranks,
         replicate * shard * tensor, data, divisors_of(data));
   }
+  // Its ranks are replicas, on whichever axis.
   if (zero == 0) {
     replicate = data;
     shard = 1;

@@ -73,8 +73,13 @@ def command(arguments, ranks=1, launcher=False):
 
 
 def rondo(*arguments, ranks=1, launcher=False):
+    return run_command(command(arguments, ranks, launcher))
+
+
+def run_command(words):
+    """A command line in the environment of the tests, to its end."""
     return subprocess.run(
-        command(arguments, ranks, launcher),
+        words,
         env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -144,10 +149,20 @@ class Job:
 
 def stopped_descendants(process):
     """The process and all that it has started, each stopped so that it starts no more."""
+
+    def stop(found):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found, signal.SIGSTOP)
+
+    return descendants(process, before=stop)
+
+
+def descendants(process, before=lambda found: None):
+    """The process and all that it has started; `before` is called with each before its own are
+    looked for."""
     found = [process]
     for parent in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(parent, signal.SIGSTOP)
+        before(parent)
         for path in Path(f"/proc/{parent}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 found += map(int, path.read_text().split())

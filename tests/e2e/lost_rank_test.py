@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,12 +17,7 @@ END_S = 30
 
 def process_of_rank(launcher, rank):
     """The process number of that rank among all that `launcher` has started."""
-    found = [launcher]
-    for parent in found:
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += map(int, path.read_text().split())
-    for process in found:
+    for process in harness.descendants(launcher):
         with contextlib.suppress(OSError):
             environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
             program = Path(f"/proc/{process}/comm").read_text().strip()
@@ -85,15 +79,7 @@ class OtherRank(harness.RunTest):
     def start(self, first, second):
         """Standard error of two ranks with command lines of their own, which refuse to run."""
         words = ["mpirun", "-q", "-n", "1", *map(str, first), ":", "-n", "1", *map(str, second)]
-        done = subprocess.run(
-            words,
-            env=harness.ONE_THREAD | os.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=harness.TIMEOUT_S,
-            check=False,
-        )
+        done = harness.run_command(words)
         self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
         self.assertFalse((self.run_folder() / "metrics.jsonl").exists())
         return done.stderr
