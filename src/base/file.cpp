@@ -85,6 +85,13 @@ void File::write_at(int64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
+void File::start_writeback(int64_t offset, int64_t bytes) const {
+#ifdef SYNC_FILE_RANGE_WRITE
+  // Where it is not supported sync() does all of the work.
+  static_cast<void>(::sync_file_range(descriptor_, offset, bytes, SYNC_FILE_RANGE_WRITE));
+#endif
+}
+
 void File::sync() {
   if (::fsync(descriptor_) != 0) fail_errno("fsync", path_);
 }

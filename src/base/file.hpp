@@ -28,6 +28,8 @@ class File {
   int64_t size() const;
   void read_at(int64_t offset, std::span<std::byte> out) const;
   void write_at(int64_t offset, std::span<const std::byte> bytes);
+  // Asks the system to begin to write these bytes to the disk; returns at once, promises nothing.
+  void start_writeback(int64_t offset, int64_t bytes) const;
   void sync();
   // Closes and reports what close() says (network file systems report late).
   void close();

@@ -17,6 +17,29 @@ struct Slice {
   bool operator==(const Slice&) const = default;
 };
 
+// `count` runs of `length` elements, the first from `begin` on, each `stride` after the one before:
+// the part of a row-major matrix with rows of `stride` elements that a range of columns is. One run
+// alone is a Slice.
+struct Strided {
+  int64_t begin = 0;
+  int64_t length = 0;
+  int64_t stride = 0;
+  int64_t count = 1;
+
+  Strided() = default;
+  Strided(int64_t first, int64_t run, int64_t step, int64_t runs)
+      : begin(first), length(run), stride(step), count(runs) {}
+  Strided(Slice slice)  // NOLINT(google-explicit-constructor): every slice is one
+      : begin(slice.begin), length(slice.size()), stride(slice.size()) {}
+
+  int64_t size() const { return length * count; }
+  bool empty() const { return length <= 0 || count <= 0; }
+  // Behind the last element.
+  int64_t end() const { return begin + (count - 1) * stride + length; }
+  Slice run(int64_t k) const { return {begin + k * stride, begin + k * stride + length}; }
+  bool operator==(const Strided&) const = default;
+};
+
 inline Slice intersect(Slice a, Slice b) {
   const Slice both{std::max(a.begin, b.begin), std::min(a.end, b.end)};
   return both.empty() ? Slice{both.begin, both.begin} : both;
