@@ -47,10 +47,16 @@ std::string text_of(const at::Tensor& bytes) {
 
 bool Control::all_true(bool mine) { return !any_true(!mine); }
 
-bool Control::any_true(bool mine) {
-  at::Tensor flag = at::full({1}, mine ? 1 : 0, at::kInt);
-  group_->all_max(flag, Purpose::kControl).wait();
-  return flag.item<int>() != 0;
+bool Control::any_true(bool mine) { return each_any_true({mine}).front(); }
+
+std::vector<bool> Control::each_any_true(const std::vector<bool>& mine) {
+  at::Tensor flags = at::empty({std::ssize(mine)}, at::kInt);
+  std::copy(mine.begin(), mine.end(), flags.mutable_data_ptr<int>());
+  group_->all_max(flags, Purpose::kControl).wait();
+  const int* all = flags.const_data_ptr<int>();
+  std::vector<bool> any;
+  for (int64_t i = 0; i < flags.numel(); ++i) any.push_back(all[i] != 0);
+  return any;
 }
 
 void Control::agree(const std::function<void()>& action) {

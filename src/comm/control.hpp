@@ -29,6 +29,8 @@ class Control {
   bool all_true(bool mine);
   // True on every rank when `mine` is true on any rank.
   bool any_true(bool mine);
+  // The same of several at once, in their order.
+  std::vector<bool> each_any_true(const std::vector<bool>& mine);
   // Runs `action` on this rank, catches what it throws, and agrees: when any rank failed, every
   // rank throws the kind of the worst failure (Bug over SystemError over UserError) with the text
   // of the lowest failing rank of that kind (prefixed by "rank R: " when not all ranks said it).
@@ -55,9 +57,11 @@ class ControlDeadline {
   ControlDeadline(Control& control, double deadline_s) : group_(*control.group_) {
     group_.set_deadline(deadline_s);
   }
-  ~ControlDeadline() { group_.set_deadline(0); }
+  ~ControlDeadline() { end(); }
   ControlDeadline(const ControlDeadline&) = delete;
   ControlDeadline& operator=(const ControlDeadline&) = delete;
+  // Before its time.
+  void end() { group_.set_deadline(0); }
 
  private:
   Group& group_;
