@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/slice.hpp"
+
 namespace rondo::storage {
 
 enum class Type { kUint8, kUint16, kUint32, kInt32, kInt64, kUint64, kFloat32, kFloat64 };
@@ -113,8 +115,7 @@ class Hdf5File {
     std::string dataset;  // 1-D float32 there
     int64_t source_begin = 0;
     int64_t source_total = 0;  // length of the source dataset
-    int64_t target_begin = 0;  // flat element range in the row-major target
-    int64_t count = 0;
+    base::Strided target;      // of the flattened target; several runs: of rows of a matrix
   };
   void create_virtual(const std::string& name, const std::vector<int64_t>& shape,
                       const std::vector<VirtualPiece>& pieces);

@@ -56,9 +56,10 @@ void Hdf5File::create_virtual(const std::string& name, const std::vector<int64_t
   TRY_HDF5(H5Pset_fill_value, path_, properties.get(), H5T_NATIVE_FLOAT, &fill);
   TRY_HDF5(H5Pset_obj_track_times, path_, properties.get(), false);
   for (const VirtualPiece& piece : pieces) {
-    RONDO_CHECK(piece.count >= 1 && piece.target_begin >= 0 && piece.source_begin >= 0 &&
-                    piece.target_begin + piece.count <= total &&
-                    piece.source_begin + piece.count <= piece.source_total,
+    const base::Strided& target = piece.target;
+    RONDO_CHECK(!target.empty() && target.begin >= 0 && piece.source_begin >= 0 &&
+                    target.end() <= total &&
+                    piece.source_begin + target.size() <= piece.source_total,
                 "virtual dataset {}: piece of {} is out of range", name, piece.file);
     const Handle source = make_space({piece.source_total}, path_);
     auto source_begin = static_cast<hsize_t>(piece.source_begin);
@@ -73,10 +74,16 @@ void Hdf5File::create_virtual(const std::string& name, const std::vector<int64_t
                piece.dataset.c_str(), source.get());
       source_begin += count;
     };
+    if (target.count > 1) {
+      RONDO_CHECK(shape.size() == 2 && target.stride == shape[1]);
+      map_box({static_cast<hsize_t>(target.begin / shape[1]),
+               static_cast<hsize_t>(target.begin % shape[1])},
+              {static_cast<hsize_t>(target.count), static_cast<hsize_t>(target.length)});
+      continue;
+    }
     cut_into_boxes(target_size, 0, std::vector<hsize_t>(shape.size(), 0),
-                   std::vector<hsize_t>(shape.size(), 1), static_cast<hsize_t>(piece.target_begin),
-                   static_cast<hsize_t>(piece.target_begin) + static_cast<hsize_t>(piece.count),
-                   map_box);
+                   std::vector<hsize_t>(shape.size(), 1), static_cast<hsize_t>(target.begin),
+                   static_cast<hsize_t>(target.end()), map_box);
   }
   TRY_HDF5(H5Sselect_all, path_, space.get());
   const Handle links = make_link_properties(path_);

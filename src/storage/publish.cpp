@@ -75,7 +75,6 @@ FolderPublisher::FolderPublisher(std::string target, Existing existing)
   make_folders(parent_of(target_));
   path_ = fmt::format("{}.{}.tmp", target_, unique_id().substr(0, 8));
   make_folders(path_);
-  base::sync_folder(parent_of(path_));
 }
 
 FolderPublisher::~FolderPublisher() {
@@ -84,9 +83,14 @@ FolderPublisher::~FolderPublisher() {
   fs::remove_all(path_, ignored);
 }
 
+void FolderPublisher::sync() {
+  sync_tree(path_);
+  synced_ = true;
+}
+
 void FolderPublisher::commit() {
   RONDO_CHECK(!published_, "{} was published already", target_);
-  sync_tree(path_);
+  if (!synced_) sync();
   // rename() would replace an empty folder.
   if (fs::exists(fs::symlink_status(target_))) {
     base::fail_user("{}: came into being while {} was written.", target_, path_);

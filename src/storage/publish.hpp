@@ -29,13 +29,16 @@ class FolderPublisher {
 
   const std::string& path() const { return path_; }
   const std::string& target() const { return target_; }
-  // fsync of every file and folder inside, rename to the target, fsync of the parent. UserError
-  // when the target exists, SystemError when a call fails.
+  // fsync of every file and folder inside; done by commit() where the caller has not.
+  void sync();
+  // sync(), rename to the target, fsync of the parent. UserError when the target exists,
+  // SystemError when a call fails.
   void commit();
 
  private:
   std::string target_;
   std::string path_;
+  bool synced_ = false;
   bool published_ = false;
 };
 

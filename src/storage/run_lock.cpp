@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -146,17 +147,27 @@ struct RunLock::Held {
     }
     wake.notify_all();
     thread.join();
+    // What cannot be read now: the next owner finds a lock without a live owner.
+    if (look() == State::kOurs) ::unlink(path.c_str());
+  }
+
+  enum class State { kOurs, kAnothers, kUnknown };
+  // Who has the folder now, as LOCK says.
+  State look() const {
+    if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return State::kAnothers;
     try {
-      if (owner_of(base::read_text(path)) == owner) ::unlink(path.c_str());
+      return owner_of(base::read_text(path)) == owner ? State::kOurs : State::kAnothers;
     } catch (const std::exception&) {
-      return;  // gone or out of reach: the next owner finds a lock without a live owner
+      return State::kUnknown;
     }
   }
 
   void beat() {
     std::unique_lock hold(mutex);
     while (!wake.wait_for(hold, std::chrono::duration<double>(beat_s), [this] { return ended; })) {
-      ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+      const State state = look();
+      if (state == State::kAnothers) lost = true;
+      if (state == State::kOurs) ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
     }
   }
 
@@ -167,6 +178,7 @@ struct RunLock::Held {
   std::mutex mutex;
   std::condition_variable wake;
   bool ended = false;
+  std::atomic<bool> lost = false;
   std::thread thread;
 };
 
@@ -176,6 +188,23 @@ RunLock::RunLock(RunLock&&) noexcept = default;
 RunLock& RunLock::operator=(RunLock&&) noexcept = default;
 const LockOwner& RunLock::owner() const { return held_->owner; }
 const std::string& RunLock::note() const { return held_->note; }
+bool RunLock::lost() const { return held_->lost; }
+
+void RunLock::check() const {
+  if (!held_->lost && held_->look() != Held::State::kAnothers) return;
+  held_->lost = true;
+  std::optional<LockOwner> now;
+  try {
+    now = owner_of(base::read_text(held_->path));
+  } catch (const std::exception&) {
+    now.reset();
+  }
+  base::fail_user(
+      "{}: this run folder was taken over by {}, since this start was silent or its job was "
+      "started again. Nothing more is written by it.",
+      fs::path(held_->path).parent_path().string(),
+      now ? describe(held_->path, now) : "another start");
+}
 
 LockOwner this_owner(const LockOptions& options) {
   LockOwner me;

@@ -1,7 +1,8 @@
 // One job at a time in a run folder.
 //
 // The file LOCK (made with O_EXCL) names host, process, job and start; a thread of its own touches
-// it every few seconds while the owner lives. A lock whose owner is gone is taken over.
+// it every few seconds while the owner lives. A lock whose owner is gone is taken over; an owner
+// that was wrongly taken for gone finds that out before it writes (check).
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ struct LockOwner {
 struct LockOptions {
   std::string job;       // SLURM_JOB_ID or the like
   int64_t restart = 0;   // SLURM_RESTART_COUNT or the like
-  double beat_s = 15;    // between two touches
+  double beat_s = 5;     // between two touches
   double stale_s = 300;  // an owner that cannot be asked is gone when it was silent for so long
 };
 
@@ -48,6 +49,14 @@ class RunLock {
   const LockOwner& owner() const;
   // What was taken over, in words; empty when the folder was free.
   const std::string& note() const;
+
+  // A fence, against an owner that was thought to be gone and is not: UserError when another has
+  // taken the folder over (or LOCK is gone), from the moment it did. Called before anything in the
+  // folder is changed; a new owner removes what is still unfinished, so that what was begun before
+  // it came cannot be published after.
+  void check() const;
+  // The same from memory, as of the last touch.
+  bool lost() const;
 
  private:
   struct Held;

@@ -242,7 +242,8 @@ TEST(Hdf5File, MapsFlatRangesOfOtherFilesOntoOneArray) {
     Hdf5File part = Hdf5File::create(folder / name);
     part.write_all<float>("flat", values);
     part.close();
-    pieces.push_back({name, "flat", 2, static_cast<int64_t>(values.size()), begin, end - begin});
+    pieces.push_back(
+        {name, "flat", 2, static_cast<int64_t>(values.size()), base::Slice{begin, end}});
   }
   Hdf5File file = Hdf5File::create(folder / "logical.h5");
   file.create_virtual("model.weight", shape, pieces);

@@ -167,6 +167,38 @@ TEST(RunLock, LeavesTheLockOfALaterOwnerAlone) {
   EXPECT_TRUE(fs::exists(folder / "LOCK"));
 }
 
+TEST(RunLock, AnOwnerThatWasTakenOverFindsItOutBeforeItWrites) {
+  const TempFolder folder;
+  LockOptions options;
+  options.job = "77";
+  options.beat_s = 0.01;
+  const RunLock orphan = RunLock::take(folder.path(), options);
+  EXPECT_NO_THROW(orphan.check());
+  EXPECT_FALSE(orphan.lost());
+  options.restart = 1;
+  const RunLock next = RunLock::take(folder.path(), options);
+  EXPECT_NO_THROW(next.check());
+  try {
+    orphan.check();
+    ADD_FAILURE() << "the orphan may go on";
+  } catch (const base::UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("was taken over by process"));
+    EXPECT_THAT(error.what(), HasSubstr("(job 77)"));
+  }
+  EXPECT_TRUE(orphan.lost());
+  EXPECT_NO_THROW(next.check());
+}
+
+TEST(RunLock, ALockThatIsGoneIsLost) {
+  const TempFolder folder;
+  LockOptions options;
+  options.beat_s = 0.01;
+  const RunLock lock = RunLock::take(folder.path(), options);
+  fs::remove(folder / "LOCK");
+  while (!lock.lost()) std::this_thread::yield();  // found by the thread that touches it
+  EXPECT_THROW(lock.check(), base::UserError);
+}
+
 TEST(RunLock, OfManyStartersExactlyOneWins) {
   for (int round = 0; round < 20; ++round) {
     const TempFolder folder;
