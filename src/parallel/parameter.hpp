@@ -52,32 +52,61 @@ struct LocalPart {
 // Bug when the pieces divide neither over the ranks nor the ranks over them.
 LocalPart local_part(const Parameter& parameter, Place tensor);
 
-// A range of the flattened whole parameter, and where it lies in the flattened local part.
-struct StoredRun {
-  base::Slice global;
+// Elements of the flattened whole parameter, and where they lie in the flattened local part: run k
+// of `global` from local + k * local_stride on.
+struct StoredBlock {
+  base::Strided global;
   int64_t local = 0;
+  int64_t local_stride = 0;
 };
 
-// Calls use(run) for the runs that `local` (a range of the flattened local part) holds of the whole
-// parameter, in order; padding is left out.
+// Calls use(block) for what `local` (a range of the flattened local part) holds of the whole
+// parameter, in order; padding is left out. At most three blocks: of columns, the rest of a first
+// row, whole rows, and the begin of a last one.
 template <class Use>
-void for_each_run(const Parameter& parameter, const LocalPart& part, base::Slice local, Use&& use) {
+void for_each_block(const Parameter& parameter, const LocalPart& part, base::Slice local,
+                    Use&& use) {
   if (parameter.split != Split::kColumns) {
     const int64_t width = parameter.numel() / parameter.shape[0];
     const int64_t first = parameter.split == Split::kRows ? part.range.begin * width : 0;
     const int64_t stored =
         parameter.split == Split::kRows ? part.range.size() * width : parameter.numel();
     const base::Slice run = base::intersect(local, {0, stored});
-    if (!run.empty()) use(StoredRun{{first + run.begin, first + run.end}, run.begin});
+    if (run.empty()) return;
+    use(StoredBlock{base::Slice{first + run.begin, first + run.end}, run.begin, run.size()});
     return;
   }
   const int64_t width = part.shape[1];
-  for (int64_t row = local.begin / width; row * width < local.end; ++row) {
-    const base::Slice run = base::intersect(local, {row * width, row * width + part.range.size()});
-    if (run.empty()) continue;
-    const int64_t first = row * parameter.shape[1] + part.range.begin - row * width;
-    use(StoredRun{{first + run.begin, first + run.end}, run.begin});
-  }
+  const auto rows = [&](int64_t row, int64_t count, int64_t from, int64_t to) {
+    const base::Slice columns = base::intersect({from, to}, {0, part.range.size()});
+    if (columns.empty() || count <= 0) return;
+    const int64_t first = row * parameter.shape[1] + part.range.begin + columns.begin;
+    use(StoredBlock{
+        {first, columns.size(), parameter.shape[1], count}, row * width + columns.begin, width});
+  };
+  if (local.empty()) return;
+  int64_t row = local.begin / width;
+  const int64_t last = local.end / width;
+  if (row == last) return rows(row, 1, local.begin % width, local.end % width);
+  if (local.begin % width != 0) rows(row++, 1, local.begin % width, width);
+  rows(row, last - row, 0, width);
+  rows(last, 1, 0, local.end % width);
+}
+
+// A range of the flattened whole parameter, and where it lies in the flattened local part.
+struct StoredRun {
+  base::Slice global;
+  int64_t local = 0;
+};
+
+// for_each_block(), run by run.
+template <class Use>
+void for_each_run(const Parameter& parameter, const LocalPart& part, base::Slice local, Use&& use) {
+  for_each_block(parameter, part, local, [&](const StoredBlock& block) {
+    for (int64_t k = 0; k < block.global.count; ++k) {
+      use(StoredRun{block.global.run(k), block.local + k * block.local_stride});
+    }
+  });
 }
 
 }  // namespace rondo::parallel

@@ -128,35 +128,56 @@ class Unit {
   std::vector<comm::Work> gathering_;
 };
 
-// Calls use(parameter, global, segment, offset) for every run of the whole parameters that this
-// rank owns: elements `global` of the flattened parameter lie from `offset` on in the segment.
-// Ranks that hold the same (replicas, tensor copies) are given all of it.
+// Calls use(parameter, block, segment) for all of the whole parameters that this rank owns:
+// block.local counts from the segment's begin. Ranks that hold the same (replicas, tensor copies)
+// are given all of it.
 template <class Use>
-void for_each_owned_run(const Unit& unit, Use&& use) {
+void for_each_owned_block(const Unit& unit, Use&& use) {
   for (const OwnedSegment& segment : unit.layout().segments()) {
-    for_each_run(unit.parameters()[segment.parameter], unit.layout().local(segment.parameter),
-                 segment.local, [&](const StoredRun& run) {
-                   use(segment.parameter, run.global, segment, run.local - segment.local.begin);
-                 });
+    for_each_block(unit.parameters()[segment.parameter], unit.layout().local(segment.parameter),
+                   segment.local, [&](StoredBlock block) {
+                     block.local -= segment.local.begin;
+                     use(segment.parameter, block, segment);
+                   });
   }
 }
 
 // The same with what several ranks hold divided evenly over them: over the mesh every element comes
 // exactly once.
 template <class Use>
-void for_each_written_run(const Unit& unit, Use&& use) {
+void for_each_written_block(const Unit& unit, Use&& use) {
   const Place replica = place_in(unit.mesh().replicate());
   for (const OwnedSegment& segment : unit.layout().segments()) {
     const LocalPart& local = unit.layout().local(segment.parameter);
     const base::Slice mine =
         base::even_part(segment.local.size(), int64_t{replica.size} * local.copies,
                         int64_t{replica.rank} * local.copies + local.copy);
-    for_each_run(unit.parameters()[segment.parameter], local,
-                 {segment.local.begin + mine.begin, segment.local.begin + mine.end},
-                 [&](const StoredRun& run) {
-                   use(segment.parameter, run.global, segment, run.local - segment.local.begin);
-                 });
+    for_each_block(unit.parameters()[segment.parameter], local,
+                   {segment.local.begin + mine.begin, segment.local.begin + mine.end},
+                   [&](StoredBlock block) {
+                     block.local -= segment.local.begin;
+                     use(segment.parameter, block, segment);
+                   });
   }
+}
+
+// The two above, run by run: use(parameter, global, segment, offset), where the elements `global`
+// of the flattened parameter lie from `offset` on in the segment.
+template <class Use>
+auto by_runs(Use&& use) {
+  return [&use](size_t parameter, const StoredBlock& block, const OwnedSegment& segment) {
+    for (int64_t k = 0; k < block.global.count; ++k) {
+      use(parameter, block.global.run(k), segment, block.local + k * block.local_stride);
+    }
+  };
+}
+template <class Use>
+void for_each_owned_run(const Unit& unit, Use&& use) {
+  for_each_owned_block(unit, by_runs(use));
+}
+template <class Use>
+void for_each_written_run(const Unit& unit, Use&& use) {
+  for_each_written_block(unit, by_runs(use));
 }
 
 }  // namespace rondo::parallel
