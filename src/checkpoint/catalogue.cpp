@@ -125,12 +125,4 @@ void check_name(const std::string& name) {
   }
 }
 
-void remove_checkpoint(const std::string& folder, const std::string& name) {
-  const std::string trash =
-      fmt::format("{}/{}{}-{}", folder, kTrashPrefix, name, storage::unique_id().substr(0, 8));
-  storage::rename_durably(fmt::format("{}/{}", folder, name), trash);
-  std::error_code ignored;
-  fs::remove_all(trash, ignored);
-}
-
 }  // namespace rondo::checkpoint

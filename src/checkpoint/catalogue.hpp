@@ -39,8 +39,4 @@ void record_bad(const std::string& folder, const std::string& name, const std::s
 // UserError unless `name` may be a checkpoint's.
 void check_name(const std::string& name);
 
-// Takes `name` out of sight by one rename, then deletes it. SystemError when the rename fails; what
-// cannot be deleted after it stays as .trash-... for clean().
-void remove_checkpoint(const std::string& folder, const std::string& name);
-
 }  // namespace rondo::checkpoint

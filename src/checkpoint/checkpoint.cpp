@@ -15,11 +15,56 @@ namespace rondo::checkpoint {
 namespace {
 
 constexpr size_t kOpenFiles = 64;
+// Neighbouring runs of a file with no more between them are read at once; the most of one read.
+constexpr int64_t kGapBytes = int64_t{16} << 10;
+constexpr int64_t kWindowBytes = int64_t{4} << 20;
 
 struct Location {
   size_t shard = 0;
   Segment segment;
 };
+
+// The segments that hold a tensor.
+struct Locations {
+  std::vector<Location> by_begin;
+  int64_t longest = 0;  // from first to last element of any of them
+};
+
+// Elements that lie end to end in a file, and where they are wanted.
+struct Extent {
+  size_t shard = 0;
+  int64_t offset = 0;  // in elements of the shard
+  int64_t count = 0;
+  float* out = nullptr;
+};
+
+// Adds the extents of elements [wanted) of a tensor.
+void find_extents(const Locations& locations, base::Slice wanted, float* out,
+                  std::vector<Extent>& extents) {
+  const auto& all = locations.by_begin;
+  auto location = std::lower_bound(all.begin(), all.end(), wanted.begin - locations.longest,
+                                   [](const Location& other, int64_t element) {
+                                     return other.segment.elements.begin < element;
+                                   });
+  for (; location != all.end() && location->segment.elements.begin < wanted.end; ++location) {
+    const base::Strided& stored = location->segment.elements;
+    int64_t first = 0;
+    int64_t last = stored.count;
+    if (stored.count > 1) {
+      const int64_t before = wanted.begin - stored.begin - stored.length;
+      first = before < 0 ? 0 : before / stored.stride;
+      last = std::min(last, base::ceil_div(wanted.end - stored.begin, stored.stride));
+    }
+    for (int64_t k = first; k < last; ++k) {
+      const base::Slice run = stored.run(k);
+      const base::Slice here = base::intersect(run, wanted);
+      if (here.empty()) continue;
+      extents.push_back({location->shard,
+                         location->segment.offset + k * stored.length + here.begin - run.begin,
+                         here.size(), out + (here.begin - wanted.begin)});
+    }
+  }
+}
 
 }  // namespace
 
@@ -29,13 +74,15 @@ struct Checkpoint::Files {
     for (size_t t = 0; t < manifest.tensors.size(); ++t) index[manifest.tensors[t].name] = t;
     for (size_t s = 0; s < manifest.shards.size(); ++s) {
       for (const Segment& segment : manifest.shards[s].segments) {
-        of_tensor[segment.tensor].push_back({s, segment});
+        Locations& locations = of_tensor[segment.tensor];
+        locations.by_begin.push_back({s, segment});
+        locations.longest =
+            std::max(locations.longest, segment.elements.end() - segment.elements.begin);
       }
     }
-    for (std::vector<Location>& locations : of_tensor) {
-      std::sort(locations.begin(), locations.end(), [](const Location& a, const Location& b) {
-        return a.segment.elements.begin < b.segment.elements.begin;
-      });
+    for (Locations& locations : of_tensor) {
+      std::ranges::sort(locations.by_begin, {},
+                        [](const Location& location) { return location.segment.elements.begin; });
     }
   }
 
@@ -46,9 +93,42 @@ struct Checkpoint::Files {
         .first->second;
   }
 
+  // Reads extents in the order of the files; what lies closely together by one call.
+  void read(const std::string& folder, const Manifest& manifest, std::vector<Extent>& extents) {
+    std::ranges::sort(extents, [](const Extent& a, const Extent& b) {
+      return a.shard != b.shard ? a.shard < b.shard : a.offset < b.offset;
+    });
+    for (size_t i = 0; i < extents.size();) {
+      const Extent& first = extents[i];
+      size_t next = i + 1;
+      int64_t end = first.offset + first.count;
+      while (next < extents.size() && extents[next].shard == first.shard &&
+             4 * (extents[next].offset - end) <= kGapBytes &&
+             4 * (extents[next].offset + extents[next].count - first.offset) <= kWindowBytes) {
+        end = extents[next].offset + extents[next].count;
+        ++next;
+      }
+      const base::File& file = shard(folder, manifest, first.shard);
+      const int64_t at = manifest.shards[first.shard].data_at + 4 * first.offset;
+      if (next == i + 1) {
+        const std::span<float> out(first.out, static_cast<size_t>(first.count));
+        file.read_at(at, std::as_writable_bytes(out));
+      } else {
+        window.resize(static_cast<size_t>(end - first.offset));
+        file.read_at(at, std::as_writable_bytes(std::span(window)));
+        for (size_t k = i; k < next; ++k) {
+          std::copy_n(window.data() + (extents[k].offset - first.offset), extents[k].count,
+                      extents[k].out);
+        }
+      }
+      i = next;
+    }
+  }
+
   std::map<std::string, size_t> index;
-  std::vector<std::vector<Location>> of_tensor;  // by first element
+  std::vector<Locations> of_tensor;
   std::map<size_t, base::File> open;
+  std::vector<float> window;
 };
 
 Checkpoint::Checkpoint(std::string path, std::unique_ptr<Manifest> manifest)
@@ -77,32 +157,25 @@ const LogicalTensor& Checkpoint::tensor(const std::string& name) const {
   return manifest_->tensors[found->second];
 }
 
-void Checkpoint::read(const std::string& name, base::Slice elements, float* out) const {
+void Checkpoint::read(const std::string& name, base::Strided elements, float* out,
+                      int64_t out_stride) const {
   const LogicalTensor& wanted = tensor(name);
-  RONDO_CHECK(
-      elements.begin >= 0 && elements.begin <= elements.end && elements.end <= wanted.count(),
-      "elements [{}, {}) of {}, which has {}", elements.begin, elements.end, name, wanted.count());
-  const std::vector<Location>& locations = files_->of_tensor[files_->index.at(name)];
-  auto location = std::upper_bound(locations.begin(), locations.end(), elements.begin,
-                                   [](int64_t element, const Location& other) {
-                                     return element < other.segment.elements.begin;
-                                   });
-  for (--location; location != locations.end(); ++location) {
-    const base::Slice here = base::intersect(location->segment.elements, elements);
-    if (here.empty()) break;
-    const Shard& shard = manifest_->shards[location->shard];
-    const int64_t offset = location->segment.offset + here.begin - location->segment.elements.begin;
-    const std::span<float> target(out + (here.begin - elements.begin),
-                                  static_cast<size_t>(here.size()));
-    files_->shard(path_, *manifest_, location->shard)
-        .read_at(shard.data_at + 4 * offset, std::as_writable_bytes(target));
+  if (elements.empty()) return;
+  RONDO_CHECK(elements.begin >= 0 && elements.end() <= wanted.count(),
+              "elements [{}, {}) of {}, which has {}", elements.begin, elements.end(), name,
+              wanted.count());
+  const Locations& locations = files_->of_tensor[files_->index.at(name)];
+  std::vector<Extent> extents;
+  for (int64_t k = 0; k < elements.count; ++k) {
+    find_extents(locations, elements.run(k), out + k * out_stride, extents);
   }
+  files_->read(path_, *manifest_, extents);
 }
 
 std::vector<float> Checkpoint::read_all(const std::string& name) const {
   const int64_t count = tensor(name).count();
   std::vector<float> values(static_cast<size_t>(count));
-  read(name, {0, count}, values.data());
+  read(name, base::Slice{0, count}, values.data());
   return values;
 }
 

@@ -30,14 +30,17 @@ struct LogicalTensor {
   int64_t count() const;       // elements
 };
 
-// What this rank owns and writes: elements [begin, end) of the flattened tensor `tensors[tensor]`.
+// What this rank owns and writes: `elements` of the flattened tensor `tensors[tensor]`. Several
+// runs: of a matrix, each within a row, one in each of some neighbouring rows.
 struct Piece {
   size_t tensor = 0;
-  base::Slice elements;
-  const float* data = nullptr;  // elements.size() values, unchanged until save() returns
+  base::Strided elements;
+  const float* data = nullptr;  // run k from data + k * data_stride on
+  int64_t data_stride = 0;
 };
 
-// Called at every point of the commit protocol, on every rank: "reserved", "shard_written",
+// Called on every rank at the points of the commit protocol: "reserved", "snapshot",
+// "half_written" (by the thread that writes, where this rank writes anything), "shard_written",
 // "voted", "manifest_written", "renamed", "latest_written"; and "moved_away" on rank 0, just before
 // the rename. Tests throw or kill there.
 using FaultPoints = std::function<void(std::string_view point)>;
@@ -49,14 +52,19 @@ struct SaveRequest {
   std::vector<LogicalTensor> tensors;  // the same list on every rank
   std::vector<Piece> pieces;           // of this rank; over all ranks each element exactly once
   nlohmann::json state;                // an object; rank 0's is stored
-  int ranks_per_shard = 1;             // neighbouring ranks that share one shard file
+  int writer_group = -1;               // ranks of one number share a shard file; below 0: none do
+  bool finite = false;                 // nothing is published when a number is not finite
+  // On rank 0, before anything is made and right before the rename: throws when this process may
+  // not write to the folder any more.
+  std::function<void()> check_owner = {};
   FaultPoints fault = {};
 };
 
 struct SaveResult {
-  std::string path;    // of the published folder
-  int64_t bytes = 0;   // of tensor data over all ranks
-  std::string digest;  // of all tensors, whatever the layout: 16 hexadecimal digits
+  std::string path;        // of the published folder
+  int64_t bytes = 0;       // of tensor data over all ranks
+  std::string digest;      // of all tensors, whatever the layout: 16 hexadecimal digits
+  std::string not_finite;  // a tensor with numbers that are not finite, if there is one
 };
 
 // Collective over all ranks of `control`. On return the checkpoint is on disk and published. On an
@@ -64,7 +72,7 @@ struct SaveResult {
 // the rename), earlier checkpoints are intact and the temporary folder is gone.
 // Throws Bug when pieces leave out or repeat an element (naming tensor and range), UserError when
 // `name` exists already (one recorded in BAD is replaced), SystemError when the disk is too small
-// or a call fails.
+// or a call fails. To save in the background: checkpoint/writer.hpp.
 SaveResult save(const SaveRequest& request, comm::Control& control);
 
 // How much open() and open_newest() check before they trust a checkpoint.
@@ -107,8 +115,9 @@ class Checkpoint {
   // UserError naming checkpoint and tensor when there is none of this name.
   const LogicalTensor& tensor(const std::string& name) const;
 
-  // Elements [begin, end) of the flattened tensor into out. Not collective.
-  void read(const std::string& tensor, base::Slice elements, float* out) const;
+  // `elements` of the flattened tensor, run k to out + k * out_stride. Not collective.
+  void read(const std::string& tensor, base::Strided elements, float* out,
+            int64_t out_stride = 0) const;
   std::vector<float> read_all(const std::string& tensor) const;
 
  private:
@@ -131,11 +140,18 @@ struct Listed {
 // Newest first. Reads manifests only; empty when the folder does not exist. Called on one rank.
 std::vector<Listed> list(const std::string& folder);
 
-// Deletes all but the `keep` (at least 1) newest of the checkpoints that are not in `pinned`;
-// pinned ones are neither counted nor deleted, nor is one that was not read. What cannot be deleted
-// is a warning. Called on rank 0 alone, after save() returned.
-void retain(const std::string& folder, int keep, const std::set<std::string>& pinned,
-            base::Console& console);
+// Puts aside all but the `keep` (at least 1) newest of the checkpoints that are not in `pinned`;
+// pinned ones are neither counted nor touched, nor is one that was not read. What cannot be moved
+// is a warning. Returns the folders to be deleted (delete_folder), which are found by clean() too.
+// Called on rank 0 alone, after a save is published.
+std::vector<std::string> retain(const std::string& folder, int keep,
+                                const std::set<std::string>& pinned, base::Console& console);
+
+// Takes checkpoint `name` out of sight by one rename; returns its new path. SystemError when the
+// rename fails.
+std::string put_aside(const std::string& folder, const std::string& name);
+// Deletes what was put aside; what cannot be deleted stays for clean(). Of any thread.
+void delete_folder(const std::string& path);
 
 // Collective over all ranks of `control`. Rewrites checkpoint `name` durably with only the tensors
 // that `wanted` accepts and with `state` in the place of its state: how a round's end is reduced to

@@ -28,8 +28,9 @@ struct Layout {
   std::vector<Place> places;  // one for each rank
 };
 
-// `texts` of all ranks in rank order. Neighbouring `ranks_per_shard` ranks share a shard, each one
-// part of it; ranks without elements have none, groups without elements no shard.
-Layout lay_out(const std::vector<std::string>& texts, int ranks_per_shard);
+// `texts` of all ranks in rank order, and their writer groups. Ranks of one group share a shard,
+// each one part of it in the order of ranks; below 0: a shard of its own. Ranks without elements
+// have no part, groups without elements no shard.
+Layout lay_out(const std::vector<std::string>& texts, const std::vector<int>& groups);
 
 }  // namespace rondo::checkpoint

@@ -1,6 +1,5 @@
 #include "checkpoint/logical.hpp"
 
-#include "base/file.hpp"
 #include "storage/hdf5.hpp"
 
 namespace rondo::checkpoint {
@@ -10,9 +9,8 @@ void write_logical(const std::string& path, const std::vector<LogicalTensor>& te
   std::vector<std::vector<storage::Hdf5File::VirtualPiece>> pieces(tensors.size());
   for (const Shard& shard : shards) {
     for (const Segment& segment : shard.segments) {
-      pieces[segment.tensor].push_back({shard.file, std::string(kElements), segment.offset,
-                                        shard.elements, segment.elements.begin,
-                                        segment.elements.size()});
+      pieces[segment.tensor].push_back(
+          {shard.file, std::string(kElements), segment.offset, shard.elements, segment.elements});
     }
   }
   storage::Hdf5File file = storage::Hdf5File::create(path);
@@ -22,9 +20,6 @@ void write_logical(const std::string& path, const std::vector<LogicalTensor>& te
     file.create_virtual(tensors[t].name, tensors[t].shape, pieces[t]);
   }
   file.close();
-  base::File written = base::File::open_write(path);
-  written.sync();
-  written.close();
 }
 
 }  // namespace rondo::checkpoint

@@ -8,7 +8,8 @@
 
 namespace rondo::checkpoint {
 
-// Writes and syncs `path`, which lies beside the shards. Elements of a missing shard read as NaN.
+// Writes `path`, which lies beside the shards. Elements of a missing shard read as NaN. Not
+// synced.
 void write_logical(const std::string& path, const std::vector<LogicalTensor>& tensors,
                    const std::vector<Shard>& shards);
 

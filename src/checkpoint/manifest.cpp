@@ -25,11 +25,15 @@ Json json_of(const Shard& shard) {
   }
   Json segments = Json::array();
   for (const Segment& s : shard.segments) {
-    segments.push_back(Json::array({s.tensor, s.elements.begin, s.elements.end, s.offset}));
+    const base::Strided& e = s.elements;
+    segments.push_back(
+        e.count == 1 ? Json::array({s.tensor, e.begin, e.end(), s.offset})
+                     : Json::array({s.tensor, e.begin, e.length, e.stride, e.count, s.offset}));
   }
-  return {{"file", shard.file},         {"bytes", shard.bytes}, {"data_at", shard.data_at},
-          {"elements", shard.elements}, {"frame", shard.frame}, {"parts", parts},
-          {"segments", segments}};
+  return {{"file", shard.file},       {"bytes", shard.bytes},
+          {"data_at", shard.data_at}, {"elements", shard.elements},
+          {"frame", shard.frame},     {"hash", shard.hash},
+          {"parts", parts},           {"segments", segments}};
 }
 
 void require(bool condition, std::string_view what) {
@@ -51,6 +55,16 @@ LogicalTensor tensor_of(const Json& json) {
             fmt::format("tensor {} has an impossible shape", tensor.name));
   }
   return tensor;
+}
+
+Segment segment_of(const Json& item) {
+  require(item.is_array() && (item.size() == 4 || item.size() == 6),
+          "a segment is neither [tensor, begin, end, offset] nor [tensor, begin, length, stride, "
+          "count, offset]");
+  const auto number = [&](size_t i) { return item[i].get<int64_t>(); };
+  const auto tensor = item[0].get<size_t>();
+  if (item.size() == 4) return {tensor, base::Slice{number(1), number(2)}, number(3)};
+  return {tensor, {number(1), number(2), number(3), number(4)}, number(5)};
 }
 
 Shard shard_of(const Json& json, const std::vector<LogicalTensor>& tensors) {
@@ -81,13 +95,9 @@ Shard shard_of(const Json& json, const std::vector<LogicalTensor>& tensors) {
           fmt::format("{}: parts end at element {} of {}", shard.file, next, shard.elements));
   next = 0;
   for (const Json& item : json.at("segments")) {
-    require(item.is_array() && item.size() == 4, "a segment is not [tensor, begin, end, offset]");
-    const Segment segment{item[0].get<size_t>(),
-                          {item[1].get<int64_t>(), item[2].get<int64_t>()},
-                          item[3].get<int64_t>()};
-    require(segment.tensor < tensors.size() && segment.elements.begin >= 0 &&
-                segment.elements.size() >= 1 &&
-                segment.elements.end <= tensors[segment.tensor].count() && segment.offset == next &&
+    const Segment segment = segment_of(item);
+    require(segment.tensor < tensors.size() && segment.offset == next &&
+                range_fault(tensors[segment.tensor], segment.elements).empty() &&
                 segment.elements.size() <= shard.elements - next,
             fmt::format("{}: the segment at element {} is malformed", shard.file, segment.offset));
     next += segment.elements.size();
@@ -95,6 +105,9 @@ Shard shard_of(const Json& json, const std::vector<LogicalTensor>& tensors) {
   }
   require(next == shard.elements,
           fmt::format("{}: segments end at element {} of {}", shard.file, next, shard.elements));
+  shard.hash = json.value("hash", "");
+  require(shard.hash.empty() || shard.hash == whole_hash(shard),
+          fmt::format("{}: its hash is not that of its frame and CRCs", shard.file));
   return shard;
 }
 
@@ -156,21 +169,51 @@ int64_t Manifest::file_bytes() const {
   return bytes;
 }
 
+std::string whole_hash(const Shard& shard) {
+  base::Hasher hasher;
+  hasher.add(shard.frame);
+  for (const Part& part : shard.parts) {
+    for (const uint32_t crc : part.crc32c) hasher.add(fmt::format(" {:08x}", crc));
+  }
+  return hasher.hex();
+}
+
+std::string range_fault(const LogicalTensor& tensor, const base::Strided& e) {
+  const int64_t count = tensor.count();
+  if (e.begin < 0 || e.length < 1 || e.count < 1 || e.begin > count || e.length > count ||
+      e.count > count) {
+    return "it is no range";
+  }
+  if (e.count > 1 && (tensor.shape.size() != 2 || e.stride != tensor.shape[1] ||
+                      e.begin % e.stride + e.length > e.stride)) {
+    return "its runs are not parts of the rows of a matrix";
+  }
+  // Without an overflow: begin is inside, and so few runs of a row's length cannot reach far.
+  if (e.count > 1 && e.begin / e.stride + e.count > tensor.shape[0]) return "it leaves the tensor";
+  if (e.count == 1 && e.length > count - e.begin) return "it leaves the tensor";
+  return {};
+}
+
 std::string coverage_fault(const std::vector<LogicalTensor>& tensors,
                            const std::vector<Shard>& shards) {
-  std::vector<std::vector<base::Slice>> stored(tensors.size());
+  std::vector<std::vector<base::Strided>> stored(tensors.size());
   for (const Shard& shard : shards) {
     for (const Segment& segment : shard.segments) {
       stored[segment.tensor].push_back(segment.elements);
     }
   }
+  std::vector<base::Slice> runs;  // of one tensor at a time
   for (size_t t = 0; t < tensors.size(); ++t) {
-    std::sort(stored[t].begin(), stored[t].end(), [](base::Slice a, base::Slice b) {
+    runs.clear();
+    for (const base::Strided& elements : stored[t]) {
+      for (int64_t k = 0; k < elements.count; ++k) runs.push_back(elements.run(k));
+    }
+    std::sort(runs.begin(), runs.end(), [](base::Slice a, base::Slice b) {
       return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
     });
-    stored[t].push_back({tensors[t].count(), tensors[t].count()});
+    runs.push_back({tensors[t].count(), tensors[t].count()});
     int64_t next = 0;
-    for (const base::Slice slice : stored[t]) {
+    for (const base::Slice slice : runs) {
       if (slice.begin != next) {
         return fmt::format("elements [{}, {}) of tensor {} are stored {}",
                            std::min(slice.begin, next), std::max(slice.begin, next),

@@ -14,17 +14,19 @@
 namespace rondo::checkpoint {
 
 inline constexpr std::string_view kFormat = "rondo.checkpoint";
-inline constexpr int64_t kVersion = 1;
+inline constexpr int64_t kVersion = 2;
 inline constexpr std::string_view kManifestFile = "MANIFEST.json";
 inline constexpr std::string_view kLogicalFile = "logical.h5";
 inline constexpr std::string_view kElements = "elements";  // the one dataset of a shard
 inline constexpr int64_t kBlock = int64_t{1} << 20;        // elements under one CRC32C: 4 MiB
 
-// Elements [begin, end) of a tensor lie at `offset` (in elements) of the shard's dataset.
+// Elements of a tensor, run by run, lie from `offset` (in elements) of the shard's dataset on.
 struct Segment {
   size_t tensor = 0;
-  base::Slice elements;
+  base::Strided elements;
   int64_t offset = 0;
+
+  int64_t end() const { return offset + elements.size(); }
 };
 
 // What one rank wrote: elements [range) of the shard's dataset, and the CRC32C of each kBlock
@@ -40,6 +42,7 @@ struct Shard {
   int64_t data_at = 0;   // byte at which the dataset begins
   int64_t elements = 0;  // of the dataset
   std::string frame;     // hash of the file's bytes before and after the dataset
+  std::string hash;      // of the whole file, through the CRCs (whole_hash); version 1: empty
   std::vector<Part> parts;
   std::vector<Segment> segments;  // by offset, end to end
 };
@@ -57,6 +60,12 @@ struct Manifest {
 
   int64_t file_bytes() const;  // of all files but the manifest
 };
+
+// One hash for all bytes of the file: of `frame` and the CRCs of all parts, as text.
+std::string whole_hash(const Shard& shard);
+
+// Why `elements` cannot be a piece or segment of the tensor; empty when they can.
+std::string range_fault(const LogicalTensor& tensor, const base::Strided& elements);
 
 // Elements of all tensors.
 int64_t count_of(const std::vector<LogicalTensor>& tensors);

@@ -1,4 +1,4 @@
-// list, retain, drop_tensors and clean: what happens to checkpoints after they were saved.
+// list, retain, put_aside, drop_tensors and clean: what happens to checkpoints after they were saved.
 
 #include <algorithm>
 #include <filesystem>
@@ -7,7 +7,7 @@
 #include "base/error.hpp"
 #include "checkpoint/catalogue.hpp"
 #include "checkpoint/checkpoint.hpp"
-#include "checkpoint/write.hpp"
+#include "checkpoint/writer.hpp"
 #include "storage/publish.hpp"
 
 namespace rondo::checkpoint {
@@ -30,18 +30,32 @@ std::vector<Listed> list(const std::string& folder) {
   return all;
 }
 
-void retain(const std::string& folder, int keep, const std::set<std::string>& pinned,
-            base::Console& console) {
+std::string put_aside(const std::string& folder, const std::string& name) {
+  const std::string aside =
+      fmt::format("{}/{}{}-{}", folder, kTrashPrefix, name, storage::unique_id().substr(0, 8));
+  storage::rename_durably(fmt::format("{}/{}", folder, name), aside);
+  return aside;
+}
+
+void delete_folder(const std::string& path) {
+  std::error_code ignored;
+  fs::remove_all(path, ignored);
+}
+
+std::vector<std::string> retain(const std::string& folder, int keep,
+                                const std::set<std::string>& pinned, base::Console& console) {
   RONDO_CHECK(keep >= 1, "at least one checkpoint is kept, not {}", keep);
+  std::vector<std::string> aside;
   try {
     int kept = 0;
     for (const Listed& listed : list(folder)) {
       if (!listed.damage.empty() || pinned.contains(listed.name) || kept++ < keep) continue;
-      remove_checkpoint(folder, listed.name);
+      aside.push_back(put_aside(folder, listed.name));
     }
   } catch (const std::exception& error) {
     console.warn("[checkpoint] old checkpoints could not be removed: {}", error.what());
   }
+  return aside;
 }
 
 void drop_tensors(const std::string& folder, const std::string& name,
@@ -62,11 +76,13 @@ void drop_tensors(const std::string& folder, const std::string& name,
       const base::Slice mine = base::even_part(tensor.count(), control.size(), control.rank());
       values.emplace_back(static_cast<size_t>(mine.size()));
       old.read(tensor.name, mine, values.back().data());
-      request.pieces.push_back({request.tensors.size(), mine, values.back().data()});
+      request.pieces.push_back({request.tensors.size(), mine, values.back().data(), mine.size()});
       request.tensors.push_back(tensor);
     }
   });
-  write(request, control, Existing::kReplace);
+  Writer writer(control);
+  writer.begin(std::move(request), Existing::kReplace);
+  writer.finish();
 }
 
 void clean(const std::string& folder, base::Console& console) {

@@ -5,6 +5,7 @@
 
 #include "base/crc32c.hpp"
 #include "base/error.hpp"
+#include "base/finite.hpp"
 #include "base/hash.hpp"
 #include "checkpoint/digest.hpp"
 #include "storage/hdf5.hpp"
@@ -36,13 +37,11 @@ ShardFrame make_shard(const std::string& path, const std::string& id, int64_t in
   shard.set_attribute("shard", index);
   frame.data_at = shard.create_dataset(std::string(kElements), storage::Type::kFloat32, {elements});
   shard.close();
-  base::File file = base::File::open_write(path);
+  const base::File file = base::File::open_read(path);
   frame.bytes = file.size();
   RONDO_CHECK(frame.data_at > 0 && frame.data_at + 4 * elements <= frame.bytes,
               "{} has {} bytes, the elements begin at {}", path, frame.bytes, frame.data_at);
   frame.hash = frame_hash(file, frame.bytes, frame.data_at, elements);
-  file.sync();
-  file.close();
   return frame;
 }
 
@@ -53,35 +52,98 @@ std::string frame_hash(const base::File& file, int64_t bytes, int64_t data_at, i
   return hasher.hex();
 }
 
-WrittenPart write_part(const std::string& path, int64_t data_at, base::Slice range,
-                       const std::vector<LogicalTensor>& tensors,
-                       const std::vector<Piece>& pieces) {
-  WrittenPart written;
-  base::File file = base::File::open_write(path);
-  std::vector<float> block;
-  block.reserve(static_cast<size_t>(std::min(kBlock, range.size())));
-  int64_t at = data_at + 4 * range.begin;
-  const auto flush = [&] {
-    const auto bytes = std::as_bytes(std::span(block));
-    written.crc32c.push_back(base::crc32c(bytes));
-    file.write_at(at, bytes);
-    at += static_cast<int64_t>(bytes.size());
-    block.clear();
+namespace {
+
+// Hands out pieces in order, in chunks that lie in one run.
+class Chunks {
+ public:
+  struct Chunk {
+    size_t tensor = 0;
+    int64_t first = 0;  // of the flattened tensor
+    int64_t count = 0;
+    const float* data = nullptr;
   };
+
+  explicit Chunks(const std::vector<Piece>& pieces) : pieces_(pieces) {}
+
+  // At most `most` elements; none are left over when the pieces have as many as are asked for.
+  Chunk next(int64_t most) {
+    const Piece& piece = pieces_[piece_];
+    const int64_t count = std::min(most, piece.elements.length - done_);
+    const Chunk chunk{piece.tensor, piece.elements.run(run_).begin + done_, count,
+                      piece.data + run_ * piece.data_stride + done_};
+    done_ += count;
+    if (done_ == piece.elements.length) {
+      done_ = 0;
+      if (++run_ == piece.elements.count) {
+        run_ = 0;
+        ++piece_;
+      }
+    }
+    return chunk;
+  }
+
+ private:
+  const std::vector<Piece>& pieces_;
+  size_t piece_ = 0;
+  int64_t run_ = 0;
+  int64_t done_ = 0;
+};
+
+}  // namespace
+
+void copy_pieces(const std::vector<Piece>& pieces, std::span<float> staging) {
+  float* to = staging.data();
   for (const Piece& piece : pieces) {
-    const int64_t count = piece.elements.size();
-    written.digest +=
-        digest_part(tensors[piece.tensor].name, piece.elements.begin, piece.data, count);
-    for (int64_t done = 0; done < count;) {
-      const int64_t room = kBlock - static_cast<int64_t>(block.size());
-      const int64_t take = std::min(room, count - done);
-      block.insert(block.end(), piece.data + done, piece.data + done + take);
-      done += take;
-      if (static_cast<int64_t>(block.size()) == kBlock) flush();
+    for (int64_t k = 0; k < piece.elements.count; ++k) {
+      to = std::copy_n(piece.data + k * piece.data_stride, piece.elements.length, to);
     }
   }
-  if (!block.empty()) flush();
-  RONDO_CHECK(at == data_at + 4 * range.end, "{}: wrote up to byte {}", path, at);
+  RONDO_CHECK(to == staging.data() + staging.size());
+}
+
+WrittenPart write_part(const PartTarget& target, const std::vector<LogicalTensor>& tensors,
+                       const std::vector<Piece>& pieces, std::span<const float> staged) {
+  WrittenPart written;
+  base::File file = base::File::open_write(target.path);
+  std::vector<float> gathered;
+  Chunks chunks(pieces);
+  const int64_t total = target.range.size();
+  bool told = false;
+  for (int64_t begin = 0; begin < total; begin += kBlock) {
+    const int64_t count = std::min(kBlock, total - begin);
+    std::span<const float> block;
+    if (staged.empty()) {
+      gathered.resize(static_cast<size_t>(count));
+    } else {
+      block = staged.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+    }
+    for (int64_t done = 0; done < count;) {
+      auto chunk = chunks.next(count - done);
+      if (staged.empty()) {
+        std::copy_n(chunk.data, chunk.count, gathered.data() + done);
+      } else {
+        chunk.data = block.data() + done;
+      }
+      const std::string& name = tensors[chunk.tensor].name;
+      written.digest += digest_part(name, chunk.first, chunk.data, chunk.count);
+      if (written.not_finite.empty() &&
+          !base::all_finite({chunk.data, static_cast<size_t>(chunk.count)})) {
+        written.not_finite = name;
+      }
+      done += chunk.count;
+    }
+    if (staged.empty()) block = gathered;
+    const auto bytes = std::as_bytes(block);
+    written.crc32c.push_back(base::crc32c(bytes));
+    const int64_t at = target.data_at + 4 * (target.range.begin + begin);
+    file.write_at(at, bytes);
+    file.start_writeback(at, std::ssize(bytes));
+    if (!told && 2 * (begin + count) >= total) {
+      told = true;
+      target.half_written();
+    }
+  }
   file.sync();
   file.close();
   return written;

@@ -60,11 +60,17 @@ uint64_t digest_of_block(const Manifest& manifest, const Block& block,
       [](int64_t element, const Segment& other) { return element < other.offset; });
   uint64_t digest = 0;
   for (--segment; segment != segments.end() && segment->offset < block.elements.end; ++segment) {
-    const base::Slice stored{segment->offset, segment->offset + segment->elements.size()};
-    const base::Slice here = base::intersect(stored, block.elements);
-    digest += digest_part(manifest.tensors[segment->tensor].name,
-                          segment->elements.begin + here.begin - segment->offset,
-                          values.data() + (here.begin - block.elements.begin), here.size());
+    const base::Slice stored = base::intersect({segment->offset, segment->end()}, block.elements);
+    const int64_t length = segment->elements.length;
+    for (int64_t at = stored.begin; at < stored.end;) {
+      const int64_t run = (at - segment->offset) / length;
+      const int64_t inside = (at - segment->offset) % length;
+      const int64_t count = std::min(length - inside, stored.end - at);
+      digest += digest_part(manifest.tensors[segment->tensor].name,
+                            segment->elements.run(run).begin + inside,
+                            values.data() + (at - block.elements.begin), count);
+      at += count;
+    }
   }
   return digest;
 }

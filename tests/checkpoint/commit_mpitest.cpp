@@ -43,7 +43,7 @@ TEST(Commit, FindsTheNewestWholeOneAndSavesTheNext) {
 
   const Toy toy(control.rank(), control.size(), 3, static_cast<uint64_t>(before + 1));
   checkpoint::SaveRequest request = toy.request(folder, before + 1);
-  request.ranks_per_shard = 2;
+  request.writer_group = control.rank() / 2;
   const std::string kill = environment("RONDO_TEST_KILL");
   request.fault = [&](std::string_view point) {
     if (kill == fmt::format("{}:{}", point, control.rank())) ::raise(SIGKILL);

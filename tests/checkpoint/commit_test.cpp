@@ -36,8 +36,8 @@ int64_t temporaries(const std::string& folder) {
 }
 
 TEST(Commit, AFailureAtAnyPointOnAnyRankLeavesOldOrNew) {
-  for (const std::string point :
-       {"reserved", "shard_written", "voted", "manifest_written", "renamed", "latest_written"}) {
+  for (const std::string point : {"reserved", "snapshot", "half_written", "shard_written", "voted",
+                                  "manifest_written", "renamed", "latest_written"}) {
     for (const int failing : {0, 1, 2}) {
       const TempFolder folder;
       LocalWorld::run(3, [&](Group&, Control& control) {

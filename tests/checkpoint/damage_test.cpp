@@ -246,11 +246,16 @@ TEST(Manifest, ARewrittenTextIsCheckedForSense) {
               HasSubstr("malformed"));
   EXPECT_THAT(refused([](Manifest& m) { m.shards[0].segments.pop_back(); }),
               HasSubstr("segments end"));
+  EXPECT_THAT(refused([](Manifest& m) { m.shards[0].parts[0].crc32c[0] ^= 1; }),
+              HasSubstr("its hash is not that of"));
+  EXPECT_THAT(
+      refused([](Manifest& m) { m.shards[0].segments[0].elements.count = int64_t{1} << 62; }),
+      HasSubstr("malformed"));
   EXPECT_THAT(refused([](Manifest& m) { m.digest = "12"; }), HasSubstr("not a digest"));
   std::string newer = base::read_text(path);
-  newer.replace(newer.find("\"version\": 1"), 12, "\"version\": 7");
+  newer.replace(newer.find("\"version\": 2"), 12, "\"version\": 7");
   EXPECT_THAT(message_of<base::UserError>([&] { checkpoint::parse_manifest(newer, "M"); }),
-              HasSubstr("its version is 7, this program reads versions 1 to 1"));
+              HasSubstr("its version is 7, this program reads versions 1 to 2"));
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ checkpoint::SaveResult save_golden(const std::string& folder, Control& control) 
   request.step = 120;
   request.tensors = golden_tensors();
   request.state = {{"round", "first"}, {"step", 120}, {"lr", 1e-5}};
-  request.ranks_per_shard = 2;
+  request.writer_group = control.rank() / 2;
   std::vector<std::vector<float>> data;
   for (size_t t = 0; t < request.tensors.size(); ++t) {
     const auto mine = base::even_part(request.tensors[t].count(), control.size(), control.rank());

@@ -34,7 +34,10 @@ TEST(Retention, KeepsTheNewestAndThePinned) {
     control.on_first([&] {
       fs::create_directory(folder / "notes");  // not a checkpoint: stays
       base::Console console(false);
-      checkpoint::retain(folder.path(), 2, {"step-00000001", "step-00000006"}, console);
+      const auto aside =
+          checkpoint::retain(folder.path(), 2, {"step-00000001", "step-00000006"}, console);
+      EXPECT_EQ(aside.size(), 2U);
+      for (const std::string& path : aside) checkpoint::delete_folder(path);
     });
   });
   EXPECT_EQ(names(folder.path()),

@@ -38,7 +38,7 @@ TEST(SaveLoad, AnyRanksToAnyRanksWithOneDigest) {
       LocalWorld::run(savers, [&](Group&, Control& control) {
         const Toy toy(control.rank(), savers, static_cast<uint64_t>(savers));
         auto request = toy.request(folder.path(), 1);
-        request.ranks_per_shard = ranks_per_shard;
+        request.writer_group = control.rank() / ranks_per_shard;
         const auto result = save(request, control);
         EXPECT_EQ(result.path, folder / kFirst);
         const std::lock_guard hold(mutex);
@@ -153,23 +153,24 @@ TEST(SaveLoad, GapsAndOverlapsAreBugsAndNothingIsWritten) {
   using Request = checkpoint::SaveRequest;
   using ::testing::HasSubstr;
   EXPECT_THAT(save_changed([&](Request& r) {
-                r.pieces = {{0, {0, 40}, data.data()}};
+                r.pieces = {{0, base::Slice{0, 40}, data.data()}};
               }),
               HasSubstr("elements [40, 100) of tensor t are stored nowhere"));
   EXPECT_THAT(save_changed([&](Request& r) {
-                r.pieces = {{0, {1, 100}, data.data()}};
+                r.pieces = {{0, base::Slice{1, 100}, data.data()}};
               }),
               HasSubstr("elements [0, 1) of tensor t are stored nowhere"));
+  EXPECT_THAT(
+      save_changed([&](Request& r) {
+        r.pieces = {{0, base::Slice{0, 60}, data.data()}, {0, base::Slice{50, 100}, data.data()}};
+      }),
+      HasSubstr("elements [50, 60) of tensor t are stored more than once"));
   EXPECT_THAT(save_changed([&](Request& r) {
-                r.pieces = {{0, {0, 60}, data.data()}, {0, {50, 100}, data.data()}};
-              }),
-              HasSubstr("elements [50, 60) of tensor t are stored more than once"));
-  EXPECT_THAT(save_changed([&](Request& r) {
-                r.pieces = {{0, {0, 101}, data.data()}};
+                r.pieces = {{0, base::Slice{0, 101}, data.data()}};
               }),
               HasSubstr("piece [0, 101) of t, which has 100 elements"));
   EXPECT_THAT(save_changed([&](Request& r) {
-                r.pieces = {{0, {0, 100}, nullptr}};
+                r.pieces = {{0, base::Slice{0, 100}, nullptr}};
               }),
               HasSubstr("has no data"));
   EXPECT_THAT(save_changed([&](Request& r) { r.state = 3; }), HasSubstr("object"));
@@ -197,7 +198,7 @@ TEST(SaveLoad, TellsWhenTheDiskIsTooSmall) {
     checkpoint::SaveRequest request = Toy(0, 1, 1).request(folder.path(), 1);
     const float value = 0;  // never read: the check comes first
     request.tensors = {{"huge", {int64_t{1} << 50}}};
-    request.pieces = {{0, {0, int64_t{1} << 50}, &value}};
+    request.pieces = {{0, base::Slice{0, int64_t{1} << 50}, &value}};
     EXPECT_THAT(message_of<base::SystemError>([&] { save(request, control); }),
                 ::testing::HasSubstr("not enough space"));
   });

@@ -65,7 +65,7 @@ class Toy {
           values.push_back(toy_value(tensors_[t].name, i, version));
         }
         data_.push_back(std::move(values));
-        pieces_.push_back({t, {cuts[c], cuts[c + 1]}, data_.back().data()});
+        pieces_.push_back({t, base::Slice{cuts[c], cuts[c + 1]}, data_.back().data(), 0});
       }
     }
   }
@@ -91,7 +91,7 @@ inline void save_toy(const std::string& folder, int64_t step, comm::Control& con
                      uint64_t version = 1, int ranks_per_shard = 1) {
   const Toy toy(control.rank(), control.size(), 7, version);
   checkpoint::SaveRequest request = toy.request(folder, step);
-  request.ranks_per_shard = ranks_per_shard;
+  request.writer_group = control.rank() / ranks_per_shard;
   checkpoint::save(request, control);
 }
 
