@@ -66,7 +66,7 @@ base::Exit run(const EvalOptions& options, Context& context) {
   train::Stepper stepper(model, control);
   const train::Evaluator evaluator(heldout, train::average_of(config), 1, *group, control);
   train::ForgettingMatrix matrix;
-  matrix.set(std::filesystem::path(path).filename().string(), evaluator.evaluate(stepper));
+  matrix.set(std::filesystem::path(path).filename().string(), *evaluator.evaluate(stepper));
   matrix.print(context.console);
   context.console.line("{}", matrix.to_json().dump());
   return base::Exit::kDone;

@@ -79,7 +79,8 @@ base::Exit run(const ExportCommandOptions& options, Context& context) {
         base::fail_user("{}: {} has another shape than the model's.", source.path(),
                         parameter.name);
       }
-      source.read(parameter.name, {0, parameter.numel()}, values.mutable_data_ptr<float>());
+      source.read(parameter.name, base::Slice{0, parameter.numel()},
+                  values.mutable_data_ptr<float>());
       return values;
     });
   });

@@ -1,5 +1,8 @@
 // rondo train CONFIG: runs the rounds.
+#include <cstdlib>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "app/command.hpp"
 #include "app/config_options.hpp"
@@ -9,6 +12,13 @@
 #include "train/run.hpp"
 
 namespace rondo::app {
+
+namespace {
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+}  // namespace
 
 Command train_command() {
   auto options = std::make_shared<ConfigOptions>();
@@ -23,10 +33,18 @@ Command train_command() {
             context.runtime.check_collectives(config.parallel.check_collectives);
             const auto group = context.runtime.make_group();
             group->set_deadline(config.parallel.deadline_s);
-            return train::run(config, context.control, *group, context.console,
-                              {.stop_requested = stop_requested,
-                               .host = context.runtime.host(),
-                               .version = version_line()});
+            std::optional<base::Faults> faults;
+            context.control.agree(
+                [&] { faults.emplace(environment("RONDO_FAULT"), context.runtime.rank()); });
+            const base::Exit end = train::run(config, context.control, *group, context.console,
+                                              {.stop_requested = stop_requested,
+                                               .end_in = end_in,
+                                               .host = context.runtime.host(),
+                                               .version = version_line(),
+                                               .job_end = environment("SLURM_JOB_END_TIME"),
+                                               .faults = *faults});
+            end_no_more();
+            return end;
           }};
 }
 

@@ -69,6 +69,8 @@ struct RunSection {
   std::string dir = "runs";
   int64_t seed = 1;
   int64_t max_steps = 0;
+  double max_minutes = 0;
+  int64_t most_restarts = 3;
   int64_t print_every = 10;
 };
 struct ShapeSection {
@@ -154,12 +156,22 @@ struct NonFiniteSection {
   std::string action = "stop";
   int64_t limit = 10;
 };
+struct SpikeSection {
+  double loss = 0;
+  double grad_norm = 0;
+  int64_t window = 50;
+  std::string action = "stop";
+  int64_t limit = 10;
+  bool on() const { return loss > 0 || grad_norm > 0; }
+};
 struct CheckpointSection {
   Interval every{.steps = 0, .seconds = 1800};
   int64_t keep = 2;
   std::string resume = "auto";
   std::string verify = "full";
-  int64_t ranks_per_shard = 1;
+  int64_t writers_per_node = 1;
+  std::string background = "auto";
+  int64_t most_failures = 3;
 };
 struct EvaluateSection {
   bool at_start = true;
@@ -230,6 +242,7 @@ struct Config {
   OptimizerSection optimizer;
   ScheduleSection schedule;
   NonFiniteSection non_finite;
+  SpikeSection spike;
   CheckpointSection checkpoint;
   EvaluateSection evaluate;
   ExportSection exports;

@@ -54,6 +54,14 @@ void describe(V& v, RunSection& c) {
     {.meaning = "End the run with a checkpoint and exit code 0 after this many steps over all "
                 "rounds; 0: never. A later start goes on.",
      .minimum = 0});
+  v("max_minutes", c.max_minutes,
+    {.meaning = "Stop with a checkpoint and exit code 75 in time for so many minutes since the "
+                "start; 0: no limit. The end of a Slurm job (SLURM_JOB_END_TIME) is kept besides.",
+     .minimum = 0});
+  v("most_restarts", c.most_restarts,
+    {.meaning = "Starts in a row that may end without a new checkpoint; the next one ends at once "
+                "with exit code 93. Another configuration or program counts anew. 0: any number.",
+     .minimum = 0});
   v("print_every", c.print_every,
     {.meaning = "Steps between progress lines where the output is not a terminal.", .minimum = 1});
 }
@@ -282,11 +290,33 @@ void describe(V& v, ScheduleSection& c) {
 template <class V>
 void describe(V& v, NonFiniteSection& c) {
   v("action", c.action,
-    {.meaning = "What happens when a loss or gradient is not finite: the run stops before the "
-                "update (exit code 3), or the step is skipped.",
-     .choices = {"stop", "skip"}});
+    {.meaning = "What happens when a loss or gradient is not finite, before anything is updated. "
+                "`stop`: the run ends (exit code 3). `skip`: the step is not applied. `rollback`: "
+                "the run goes back to the last checkpoint and does not apply the step when it "
+                "comes to it again.",
+     .choices = {"stop", "skip", "rollback"}});
   v("limit", c.limit,
-    {.meaning = "Of `skip`: the run stops after this many skipped steps.", .minimum = 1});
+    {.meaning = "Of `skip` and `rollback`: the run stops after so many of them.", .minimum = 1});
+}
+
+template <class V>
+void describe(V& v, SpikeSection& c) {
+  v("loss", c.loss,
+    {.meaning = "A step whose loss is more than so many times the median of the steps before is a "
+                "spike; 0: no loss is.",
+     .minimum = 0});
+  v("grad_norm", c.grad_norm,
+    {.meaning = "The same of the gradient's norm before clipping.", .minimum = 0});
+  v("window", c.window,
+    {.meaning = "Applied steps whose median is meant; before there are so many nothing is a spike.",
+     .minimum = 2,
+     .maximum = 10000});
+  v("action", c.action,
+    {.meaning = "What happens to a spike, before anything is updated; as in `non_finite.action`. "
+                "`rollback` leaves out the step before it too, whose update may have caused it.",
+     .choices = {"stop", "skip", "rollback"}});
+  v("limit", c.limit,
+    {.meaning = "Of `skip` and `rollback`: the run stops after so many of them.", .minimum = 1});
 }
 
 template <class V>
@@ -303,8 +333,19 @@ void describe(V& v, CheckpointSection& c) {
     {.meaning = "What is checked when a checkpoint is read: every byte, or the manifest and the "
                 "sizes of files.",
      .choices = {"full", "manifest"}});
-  v("ranks_per_shard", c.ranks_per_shard,
-    {.meaning = "Neighbouring ranks that write one file together.", .minimum = 1});
+  v("writers_per_node", c.writers_per_node,
+    {.meaning = "Files that the ranks of a node write together, at most one per rank; 0: one file "
+                "of all ranks.",
+     .minimum = 0});
+  v("background", c.background,
+    {.meaning = "`on`: what is saved in the middle of a round is copied to memory set aside at the "
+                "start, and written while the training goes on. `off`: the ranks wait. `auto`: on "
+                "where the memory allows it.",
+     .choices = {"auto", "on", "off"}});
+  v("most_failures", c.most_failures,
+    {.meaning = "Saves in the middle of a round that may fail one after another, as on a full "
+                "disk, before the run ends (exit code 3); the checkpoints before stay good.",
+     .minimum = 0});
 }
 
 template <class V>
@@ -482,6 +523,7 @@ void describe(V& v, Config& c) {
   v("optimizer", c.optimizer, {.meaning = "AdamW."});
   v("schedule", c.schedule, {.meaning = "The learning rate over a round."});
   v("non_finite", c.non_finite, {.meaning = "NaN and infinity."});
+  v("spike", c.spike, {.meaning = "Losses and gradients that jump."});
   v("checkpoint", c.checkpoint, {.meaning = "Saving and resuming."});
   v("evaluate", c.evaluate, {.meaning = "Held-out losses."});
   v("export", c.exports, {.meaning = "Hugging Face folders."});

@@ -59,7 +59,8 @@ bool is_due(const Interval& every, int64_t round_step, int64_t steps_per_epoch) 
   return every.steps > 0 && round_step % every.steps == 0;
 }
 
-EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
+std::optional<EvaluationRow> Evaluator::evaluate(Stepper& stepper,
+                                                 const std::function<bool()>& stop) const {
   EvaluationRow row;
   for (const Heldout& heldout : heldout_) {
     auto order = data::evaluation_order(micro_packs_, group_.rank(), group_.size());
@@ -69,6 +70,7 @@ EvaluationRow Evaluator::evaluate(Stepper& stepper) const {
     Totals totals;
     for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
       std::vector<data::PackedBatch> batches;
+      if (control_.any_true(stop())) return std::nullopt;
       control_.agree([&] { batches = loader.step(step); });
       totals = stepper.evaluate(batches, totals);
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -45,8 +46,10 @@ class Evaluator {
         group_(group),
         control_(control) {}
 
-  // Collective over the group and the control's ranks. Every held-out set, whole.
-  EvaluationRow evaluate(Stepper& stepper) const;
+  // Collective over the group and the control's ranks. Every held-out set, whole; nothing when any
+  // rank wants to stop on the way.
+  std::optional<EvaluationRow> evaluate(
+      Stepper& stepper, const std::function<bool()>& stop = [] { return false; }) const;
 
  private:
   std::vector<Heldout> heldout_;

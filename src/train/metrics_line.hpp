@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "train/evaluation.hpp"
@@ -20,10 +19,11 @@ struct StepRecord {
   double loader_wait_seconds;          // of that, waiting for data
   const comm::Traffic& communication;  // of rank 0 in the step
   double fraction_of_calibration;
-  const std::optional<EvaluationRow>& evaluation;
 };
 
 // Losses, norms and rates carry 17 significant digits.
 std::string metrics_line(const StepRecord& record);
+// The same line with held-out losses of after the step.
+std::string with_evaluation(const std::string& line, const EvaluationRow& row);
 
 }  // namespace rondo::train

@@ -126,17 +126,17 @@ std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool opti
   size_t first = 0;  // index in logical_tensors() of this unit's first parameter
   for (size_t u = 0; u < model.unit_count(); ++u) {
     const parallel::Unit& unit = model.unit(u);
-    parallel::for_each_written_run(
-        unit,
-        [&](size_t i, base::Slice global, const parallel::OwnedSegment& segment, int64_t offset) {
-          const size_t tensor = first + i * kinds;
-          pieces.push_back(
-              {tensor, global, unit.owned_weights(segment).const_data_ptr<float>() + offset});
-          if (!optimizer) return;
-          const int64_t at = segment.shard_offset + offset;
-          pieces.push_back({tensor + 1, global, unit.exp_avg().const_data_ptr<float>() + at});
-          pieces.push_back({tensor + 2, global, unit.exp_avg_sq().const_data_ptr<float>() + at});
-        });
+    parallel::for_each_written_block(unit, [&](size_t i, const parallel::StoredBlock& block,
+                                               const parallel::OwnedSegment& segment) {
+      const size_t tensor = first + i * kinds;
+      const auto add = [&](size_t kind, const float* data) {
+        pieces.push_back({tensor + kind, block.global, data + block.local, block.local_stride});
+      };
+      add(0, unit.owned_weights(segment).const_data_ptr<float>());
+      if (!optimizer) return;
+      add(1, unit.exp_avg().const_data_ptr<float>() + segment.shard_offset);
+      add(2, unit.exp_avg_sq().const_data_ptr<float>() + segment.shard_offset);
+    });
     first += unit.parameters().size() * kinds;
   }
   return pieces;
@@ -158,6 +158,26 @@ int64_t stored_rows(const Checkpoint& source, const parallel::Parameter& paramet
   return rows;
 }
 
+// A block of a table of which the checkpoint holds the first `rows` rows. `mean` is that of them,
+// worked out when it is empty.
+void read_grown(const Checkpoint& source, const parallel::Parameter& parameter, int64_t rows,
+                const parallel::StoredBlock& block, std::vector<float>& mean, float* out) {
+  const int64_t width = parameter.numel() / parameter.shape[0];
+  for (int64_t k = 0; k < block.global.count; ++k) {
+    const base::Slice global = block.global.run(k);
+    float* to = out + k * block.local_stride;
+    const base::Slice old = base::intersect(global, {0, rows * width});
+    if (!old.empty()) source.read(parameter.name, old, to);
+    if (old.size() == global.size()) continue;
+    if (mean.empty()) {
+      mean = model::mean_row(rows, width, [&](base::Slice elements, float* values) {
+        source.read(parameter.name, elements, values);
+      });
+    }
+    model::fill_new_rows(mean, rows, global, to);
+  }
+}
+
 }  // namespace
 
 void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
@@ -169,28 +189,21 @@ void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
     }
     std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
     unit.end_gather();
-    parallel::for_each_owned_run(unit, [&](size_t i, base::Slice global,
-                                           const parallel::OwnedSegment& segment, int64_t offset) {
+    parallel::for_each_owned_block(unit, [&](size_t i, const parallel::StoredBlock& block,
+                                             const parallel::OwnedSegment& segment) {
       const parallel::Parameter& parameter = unit.parameters()[i];
-      const int64_t width = parameter.numel() / parameter.shape[0];
-      const base::Slice old = base::intersect(global, {0, rows[i] * width});
-      float* weights = unit.owned_weights(segment).mutable_data_ptr<float>() + offset;
-      if (!old.empty()) source.read(parameter.name, old, weights);
-      if (old.size() < global.size()) {
-        auto& mean = means[i];
-        if (mean.empty()) {
-          mean = model::mean_row(rows[i], width, [&](base::Slice elements, float* out) {
-            source.read(parameter.name, elements, out);
-          });
-        }
-        model::fill_new_rows(mean, rows[i], global, weights);
+      float* weights = unit.owned_weights(segment).mutable_data_ptr<float>() + block.local;
+      if (rows[i] == parameter.shape[0]) {
+        source.read(parameter.name, block.global, weights, block.local_stride);
+      } else {
+        read_grown(source, parameter, rows[i], block, means[i], weights);
       }
       if (!optimizer) return;
-      const int64_t at = segment.shard_offset + offset;
-      source.read(kExpAvgPrefix + parameter.name, global,
-                  unit.exp_avg().mutable_data_ptr<float>() + at);
-      source.read(kExpAvgSqPrefix + parameter.name, global,
-                  unit.exp_avg_sq().mutable_data_ptr<float>() + at);
+      const int64_t at = segment.shard_offset + block.local;
+      source.read(kExpAvgPrefix + parameter.name, block.global,
+                  unit.exp_avg().mutable_data_ptr<float>() + at, block.local_stride);
+      source.read(kExpAvgSqPrefix + parameter.name, block.global,
+                  unit.exp_avg_sq().mutable_data_ptr<float>() + at, block.local_stride);
     });
     unit.mark_changed();
   }

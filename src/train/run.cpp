@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 
 #include "base/hash.hpp"
 #include "data/loader.hpp"
@@ -16,32 +17,27 @@
 #include "train/evaluation.hpp"
 #include "train/layout.hpp"
 #include "train/ledger_line.hpp"
-#include "train/memory.hpp"
-#include "train/metrics_line.hpp"
 #include "train/metrics_log.hpp"
 #include "train/model_source.hpp"
-#include "train/non_finite.hpp"
 #include "train/progress.hpp"
 #include "train/round_export.hpp"
 #include "train/round_lengths.hpp"
+#include "train/round_training.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
+#include "train/run_layout.hpp"
+#include "train/run_parts.hpp"
 #include "train/run_sets.hpp"
 #include "train/run_state.hpp"
 #include "train/saver.hpp"
-#include "train/schedule.hpp"
+#include "train/starts.hpp"
 #include "train/step.hpp"
+#include "train/stop.hpp"
 #include "train/tokenizer_files.hpp"
 
 namespace rondo::train {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 class Run {
  public:
@@ -54,47 +50,77 @@ class Run {
         console_(console),
         hooks_(hooks) {}
 
+  // What ends a run before its rounds are done is an exit code.
   base::Exit go() {
-    prepare();
+    if (const auto early = prepare()) return *early;
     if (const std::string why = finished(); !why.empty()) {
       console_.line("{}", why);
       state_.matrix.print(console_);
-      return base::Exit::kDone;
+      return done();
     }
-    for (auto i = static_cast<size_t>(state_.round); i < config_.rounds.size(); ++i) {
+    for (;;) {
+      const auto i = static_cast<size_t>(state_.round);
       if (!state_.round_trained) {
-        if (const auto early = train_round(i)) return *early;
+        const RoundEnd end = RoundTraining(*parts_, i).run(state_);
+        if (end == RoundEnd::kStopped) return base::Exit::kRequeue;
+        if (end == RoundEnd::kStepsReached) {
+          console_.line("run.max_steps = {} is reached", config_.run.max_steps);
+          return done();
+        }
+        if (end == RoundEnd::kGoBack) {
+          if (const auto early = go_back()) return *early;
+          continue;
+        }
       }
-      if (!finish_round(i)) return base::Exit::kDone;
-      if (i + 1 < config_.rounds.size()) begin_round(i + 1);
+      if (const auto early = finish_round(i)) return *early;
+      if (i + 1 == config_.rounds.size()) break;
+      if (const auto early = begin_round(i + 1)) return *early;
     }
     console_.line("done: {} rounds, {} steps; results in {}", config_.rounds.size(), state_.step,
                   config_.run_folder());
-    return base::Exit::kDone;
+    return done();
+  }
+
+  // The run ends for another reason than a fault of the machine.
+  void forget_starts_here() const {
+    if (folder_ && !folder_->lost()) forget_starts(folder_->path("starts.json"));
   }
 
  private:
-  // Folder, model, data, and the newest checkpoint.
-  void prepare() {
+  using Early = std::optional<base::Exit>;
+
+  base::Exit done() const {
+    forget_starts_here();
+    return base::Exit::kDone;
+  }
+
+  // Collective. Folder, model, data, and the newest checkpoint.
+  Early prepare() {
     const model::Shape shape = base_shape(config_, control_);
+    std::optional<double> left;
+    control_.agree([&] { left = seconds_left(config_, hooks_.started, hooks_.job_end); });
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
+    prepare_to_stop(left);
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     control_.on_first([&] { check_fresh(config_, data_); });
+    skips_ = SkippedSteps(control_.broadcast_text(folder_ ? folder_->skipped_lines() : ""));
     // A checkpoint that cannot be gone on from, or a base that cannot be read, is refused before
     // anything in the folder changes.
-    auto newest = find_newest(config_, control_, console_);
+    auto newest = find_newest(config_, control_, console_, skips_);
     if (newest) {
       control_.agree([&] { accept(*newest); });
     }
-    find_machine();
-    control_.agree([&] { layout_ = choose_layout(begun_layout(), shape, machine_); });
+    machine_ = find_machine(hooks_.host, control_, group_);
+    control_.agree([&] {
+      layout_ = choose_layout(begun_layout(config_, state_, control_.size()), shape, machine_);
+    });
     state_.ranks = control_.size();
     state_.tensor = layout_.mesh.tensor;
     state_.zero = layout_.zero;
     mesh_ = std::make_unique<parallel::Mesh>(group_, layout_.mesh);
     model_ = std::make_unique<model::Model>(shape, *mesh_, layout_.training());
     stepper_ = std::make_unique<Stepper>(*model_, control_);
-    saver_ = std::make_unique<Saver>(config_, *model_, control_, console_);
+    make_saver();
     check_inits(shape, newest ? static_cast<size_t>(state_.round) + 1 : 0);
     if (!newest) load_base();
     ensure_packed(data_, control_, group_, console_);
@@ -102,31 +128,150 @@ class Run {
     if (newest) {
       control_.agree([&] { resume(*newest); });
     }
-    control_.on_first([&] { folder_->keep(config_); });
-    choose_micro_batches();
+    if (const auto early = count_this_start()) return early;
+    control_.agree(
+        [&] { choose_micro_batches(config_, state_, layout_, machine_, model_->shape()); });
     calibration_ = calibrate(group_);
     print_settings(config_, hooks_.host, *model_, layout_, most_rows(), calibration_, control_,
                    console_);
     if (!data_.other_tokenizer.empty()) console_.warn("{}", data_.other_tokenizer);
     control_.on_first([&] {
-      metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.step);
       folder_->event({{"event", newest ? "resumed" : "started"},
                       {"step", state_.step},
                       {"ranks", control_.size()},
                       {"version", hooks_.version}});
     });
+    open_metrics();
     if (newest) {
-      console_.line("resumed from {} (step {}, round {}, digest {})", newest->path(), state_.step,
-                    config_.rounds[static_cast<size_t>(state_.round)].name, newest->digest());
-      return;
+      say_resumed(*newest);
+      return {};
     }
     state_.model_config = model::write_hf_config(shape, {}, "float32");
     if (holds_tokenizer(config_.tokenizer_folder())) {
       state_.tokenizer =
           std::filesystem::absolute(config_.tokenizer_folder()).lexically_normal().string();
     }
-    if (needs_base_row()) evaluate_row("base");
-    begin_round(0);
+    if (parts_->stop_wanted()) return stopped_unsaved();
+    if (needs_base_row() && !evaluate_row("base")) return stopped_unsaved();
+    state_of_base_ = state_;
+    return begin_round(0);
+  }
+
+  void prepare_to_stop(std::optional<double> left) {
+    StopRequests::Settings settings = {.signalled = hooks_.stop_requested, .file = {}, .end = {}};
+    if (folder_) {
+      settings.file = folder_->path("STOP");
+      if (left) {
+        settings.total_s = *left;
+        settings.end =
+            StopRequests::Clock::now() + std::chrono::duration_cast<StopRequests::Clock::duration>(
+                                             std::chrono::duration<double>(*left));
+      }
+    }
+    stop_.emplace(std::move(settings));
+    // Whatever happens the processes are gone when the time is over.
+    if (left) hooks_.end_in(*left);
+  }
+
+  void make_saver() {
+    bool background = false;
+    control_.agree([&] {
+      background = room_for_snapshot(config_, layout_, machine_, Saver::snapshot_bytes(*model_));
+    });
+    Saver::Settings settings = {.writer_group = writer_group(machine_.hosts, control_.rank(),
+                                                             config_.checkpoint.writers_per_node),
+                                .background = control_.all_true(background),
+                                .faults = &hooks_.faults};
+    if (folder_) {
+      settings.check_owner = [this] { folder_->check_owner(); };
+      settings.event = [this](const nlohmann::json& event) { folder_->event(event); };
+    }
+    saver_ = std::make_unique<Saver>(config_, *model_, control_, console_, std::move(settings));
+  }
+
+  // Collective. The folder stays from here on. An exit code when too many starts brought nothing.
+  Early count_this_start() {
+    bool enough = false;
+    int64_t before = 0;
+    control_.on_first([&] {
+      folder_->keep(config_);
+      const std::string position =
+          fmt::format("{} {} {}", state_.round, state_.step, state_.round_trained);
+      const std::string setting = base::hash_hex(resolved_yaml(original_) + hooks_.version);
+      before = count_starts(folder_->path("starts.json"), position, setting);
+      enough = config_.run.most_restarts > 0 && before >= config_.run.most_restarts;
+      if (!enough) return;
+      forget_starts_here();
+      folder_->event({{"event", "no_progress"}, {"step", state_.step}, {"starts", before}});
+    });
+    if (!control_.any_true(enough)) return {};
+    console_.warn(
+        "{} starts in a row ended without a new checkpoint (the newest is of step {}): the run is "
+        "not started again. Look at the end of their output and at {}/events.jsonl; another start "
+        "tries again. run.most_restarts = {} is the limit.",
+        before, state_.step, config_.run_folder(), config_.run.most_restarts);
+    return base::Exit::kNoProgress;
+  }
+
+  // The file of metrics as of the state, and what the rounds are trained with.
+  void open_metrics() {
+    control_.on_first([&] {
+      folder_->check_owner();
+      metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.step);
+    });
+    state_.skips = skips_.count();
+    parts_.reset(new RunParts{.config = config_,
+                              .control = control_,
+                              .console = console_,
+                              .faults = hooks_.faults,
+                              .stop = *stop_,
+                              .folder = folder_.get(),
+                              .metrics = metrics_.get(),
+                              .mesh = *mesh_,
+                              .stepper = *stepper_,
+                              .sets = *sets_,
+                              .saver = *saver_,
+                              .skips = skips_,
+                              .calibration = calibration_});
+  }
+
+  void say_resumed(const checkpoint::Checkpoint& from) {
+    console_.line("resumed from {} (step {}, round {}, digest {})", from.path(), state_.step,
+                  config_.rounds[static_cast<size_t>(state_.round)].name, from.digest());
+    hooks_.faults.reach("resumed", state_.step);
+  }
+
+  // Collective. To the newest checkpoint from before what was found bad, or to the very start.
+  Early go_back() {
+    saver_->finish();
+    skips_ = SkippedSteps(control_.broadcast_text(folder_ ? folder_->skipped_lines() : ""));
+    control_.on_first([&] { remove_refused(config_, skips_); });
+    const auto newest = find_newest(config_, control_, console_, skips_);
+    if (newest) {
+      control_.agree([&] {
+        state_ = RunState::from_json(newest->state());
+        restore(*newest, *model_, state_.has_optimizer);
+      });
+    } else {
+      state_ = state_of_base_;
+      load_base();
+    }
+    control_.on_first([&] { folder_->event({{"event", "went_back"}, {"step", state_.step}}); });
+    open_metrics();
+    if (!newest) {
+      console_.line("going back to the start of the run");
+      return begin_round(0);
+    }
+    say_resumed(*newest);
+    // The end of a round stands for the start of the next one; it was finished before.
+    if (state_.round_trained) return begin_round(static_cast<size_t>(state_.round) + 1);
+    return {};
+  }
+
+  base::Exit stopped_unsaved() {
+    console_.line("stopped on request before the first step; nothing is to be saved yet");
+    stop_->met();
+    return base::Exit::kRequeue;
   }
 
   void load_base() {
@@ -176,51 +321,6 @@ class Run {
     restore(newest, *model_, state_.has_optimizer);
   }
 
-  // Collective over all ranks. The least memory of any rank counts for all.
-  void find_machine() {
-    machine_.hosts = control_.gather_text(hooks_.host);
-    const auto on_host = std::ranges::count(machine_.hosts, hooks_.host);
-    at::Tensor least = at::full({1}, -available_memory(static_cast<int>(on_host)), at::kLong);
-    group_.all_max(least, comm::Purpose::kControl).wait();
-    machine_.memory = -least.item<int64_t>();
-  }
-
-  // The configuration, `auto` of the layout being what the run began with on as many ranks: another
-  // would add up in another order.
-  Config begun_layout() const {
-    Config config = config_;
-    if (state_.ranks != control_.size()) return config;
-    if (config.parallel.tensor.automatic()) config.parallel.tensor.value = state_.tensor;
-    if (config.parallel.zero.automatic()) config.parallel.zero.value = state_.zero;
-    return config;
-  }
-
-  // `auto` becomes what the memory allows, or what the run began with.
-  void choose_micro_batches() {
-    // A quarter of the memory, and no more than the state and what a step needs besides leave.
-    const plan::Memory& planned = layout_.memory;
-    const int64_t budget =
-        std::min(machine_.memory / 4, machine_.memory - (planned.peak() - planned.activations));
-    for (auto& round : config_.rounds) {
-      BatchSection& batch = round.batch.value;
-      if (!batch.micro_packs.automatic()) continue;
-      const int64_t per_rank = batch.packs / mesh_->size().data();
-      const auto before = state_.micro_packs.find(round.name);
-      const bool usable = before != state_.micro_packs.end() && per_rank % before->second == 0;
-      batch.micro_packs.value =
-          usable ? before->second
-                 : choose_micro_packs(layout_, model_->shape(), batch.seq_len, per_rank, budget);
-      state_.micro_packs[round.name] = batch.micro_packs.value;
-    }
-    control_.agree([&] {
-      for (const auto& round : config_.rounds) {
-        const BatchSection& batch = round.batch.value;
-        if (batch.read_ahead.automatic()) continue;
-        data::check_read_ahead(batch.read_ahead.value, batch.micro_packs.value);
-      }
-    });
-  }
-
   int64_t most_rows() const {
     int64_t rows = 0;
     for (const auto& round : config_.rounds) {
@@ -239,10 +339,13 @@ class Run {
     return needed;
   }
 
-  void evaluate_row(const std::string& name) {
+  // Collective. False when a stop has cut it short.
+  bool evaluate_row(const std::string& name) {
     const auto evaluator =
         sets_->evaluator(config_.evaluate.max_examples, config_, mesh_->data(), control_);
-    state_.matrix.set(name, evaluator.evaluate(*stepper_));
+    const auto row = evaluator.evaluate(*stepper_, [this] { return !stop_->reason().empty(); });
+    if (!row) return false;
+    state_.matrix.set(name, *row);
     control_.on_first([&] {
       folder_->event({{"event", "evaluated"},
                       {"row", name},
@@ -250,10 +353,19 @@ class Run {
                       {"evaluate", to_json(*state_.matrix.row(name))}});
     });
     state_.matrix.print(console_);
+    hooks_.faults.reach("evaluated", state_.step);
+    return true;
+  }
+
+  // A checkpoint of this place is there: of the end of the round before.
+  base::Exit stopped_between() {
+    console_.line("stopped on request after step {}; start again to go on", state_.step);
+    stop_->met();
+    return base::Exit::kRequeue;
   }
 
   // Weights, optimizer state and counters at the start of round i.
-  void begin_round(size_t i) {
+  Early begin_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
     // The first round starts from the base, which is loaded.
     if (round.init.kind == Init::Kind::kBase && i > 0) load_base();
@@ -284,9 +396,11 @@ class Run {
     take_turns(round, data_.turns[i]);
     // After the round before these weights have a row already.
     if (round.init.kind == Init::Kind::kCheckpoint && round.evaluate.value.at_start &&
-        sets_->any_heldout()) {
-      evaluate_row(round.name + ", start");
+        sets_->any_heldout() && !evaluate_row(round.name + ", start")) {
+      return stopped_between();
     }
+    hooks_.faults.reach("round_begun", state_.step);
+    return {};
   }
 
   // What the model will stop at, and be prompted by.
@@ -305,133 +419,11 @@ class Run {
     }
   }
 
-  // Steps of round i from where the state stands. Returns an exit code when the run ends here.
-  std::optional<base::Exit> train_round(size_t i) {
+  // Evaluation, gate, export, ledger. An exit code when the gate or a stop ends the run.
+  Early finish_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
-    const RoundLengths lengths(config_.rounds, sets_->packs_of_rounds());
-    const int64_t total = lengths.steps(i);
-    const int64_t epoch = lengths.steps_per_epoch(i);
-    const size_t schedule_round = lengths.schedule_round(i);
-    const int64_t schedule_total = lengths.schedule_steps(i);
-    const ScheduleSection& schedule = config_.rounds[schedule_round].schedule.value;
-    const OptimizerSection& optimizer = round.optimizer.value;
-    const BatchSection& batch = round.batch.value;
-    const int64_t ahead =
-        batch.read_ahead.automatic() ? 2 * batch.micro_packs.value : batch.read_ahead.value;
-    data::Loader loader(sets_->round(i), {.packs_per_step = batch.packs,
-                                          .micro_packs = batch.micro_packs.value,
-                                          .rank = mesh_->data().rank(),
-                                          .size = mesh_->data().size(),
-                                          .seed = static_cast<uint64_t>(config_.run.seed) + i,
-                                          .average = average_of(config_),
-                                          .read_ahead = ahead});
-    console_.line("round {}: {} steps ({:.2f} epochs of {} packs)", round.name, total,
-                  static_cast<double>(total) / static_cast<double>(epoch), sets_->round(i).packs());
-    ProgressLine progress(console_, round.name, state_.round_step, total, config_.run.print_every);
-    while (state_.round_step < total) {
-      if (config_.run.max_steps > 0 && state_.step >= config_.run.max_steps) {
-        console_.line("run.max_steps = {} is reached", config_.run.max_steps);
-        return base::Exit::kDone;
-      }
-      // Until something is saved: then ranks work for others.
-      std::optional<comm::ControlDeadline> deadline(std::in_place, control_,
-                                                    config_.parallel.deadline_s);
-      const auto start = Clock::now();
-      const double waited_before = loader.waited_s();
-      const double factor =
-          schedule_factor(schedule, state_.step - state_.schedule_start, schedule_total);
-      StepSettings settings;
-      settings.adamw = {.lr = optimizer.lr * factor,
-                        .beta1 = optimizer.betas[0],
-                        .beta2 = optimizer.betas[1],
-                        .eps = optimizer.eps,
-                        .weight_decay = optimizer.weight_decay};
-      settings.adam_step = state_.adam_step + 1;
-      settings.clip = optimizer.clip;
-      const int64_t round_step = state_.round_step;
-      const comm::Traffic before = mesh_->traffic();
-      const StepResult result = stepper_->run(
-          StepData{.weight = loader.weight(round_step),
-                   .micro_batches = loader.micro_batches(),
-                   .next = [&](int64_t m) { return loader.micro_batch(round_step, m); },
-                   .packs = batch.micro_packs.value,
-                   .seq_len = batch.seq_len},
-          settings);
-      const double seconds = seconds_since(start);
-      const comm::Traffic communication = mesh_->traffic() - before;
-      if (!result.updated) not_finite(round, result);
-      if (result.updated) ++state_.adam_step;
-      ++state_.step;
-      ++state_.round_step;
-
-      std::optional<EvaluationRow> row;
-      const EvaluateSection& evaluate = round.evaluate.value;
-      const bool evaluates = sets_->any_heldout() && state_.round_step < total &&
-                             is_due(evaluate.every, state_.round_step, epoch);
-      if (evaluates) {
-        row = sets_->evaluator(evaluate.max_examples, config_, mesh_->data(), control_)
-                  .evaluate(*stepper_);
-      }
-      const double speed = result.totals.flops / seconds / calibration_;
-      log_step({.round = round.name,
-                .step = state_.step,
-                .round_step = state_.round_step,
-                .result = result,
-                .lr = settings.adamw.lr,
-                .seconds = seconds,
-                .loader_wait_seconds = loader.waited_s() - waited_before,
-                .communication = communication,
-                .fraction_of_calibration = speed,
-                .evaluation = row});
-      progress.show({.done = state_.round_step,
-                     .loss = result.totals.loss(),
-                     .tokens_per_s = result.totals.real_tokens / seconds,
-                     .trainable_per_s = result.totals.trainable_tokens / seconds,
-                     .calibration_share = speed});
-      if (row) console_.line("held-out loss (token accuracy): {}", in_words(*row));
-
-      const bool stop = control_.any_true(hooks_.stop_requested());
-      const bool due = control_.any_true(control_.is_first() && saver_->due(state_, epoch));
-      deadline.reset();
-      if (state_.round_step == total) {
-        state_.round_trained = true;
-        control_.on_first([&] { metrics_->sync(); });
-        saver_->save_round(state_);
-        return stop ? stopped() : std::nullopt;
-      }
-      const bool reached = config_.run.max_steps > 0 && state_.step >= config_.run.max_steps;
-      if (stop || reached || due) {
-        control_.on_first([&] { metrics_->sync(); });
-        saver_->save_step(state_);
-      }
-      if (stop) return stopped();
-    }
-    return std::nullopt;
-  }
-
-  std::optional<base::Exit> stopped() {
-    console_.line("stopped on request after step {}; start again to go on", state_.step);
-    return base::Exit::kRequeue;
-  }
-
-  void not_finite(const RoundSection& round, const StepResult& result) {
-    const std::string text = fmt::format("round '{}', step {}: {}. Nothing was updated.",
-                                         round.name, state_.step + 1, result.not_finite);
-    control_.on_first([&] {
-      folder_->event({{"event", "not_finite"}, {"step", state_.step + 1}, {"text", text}});
-    });
-    ++state_.skipped;
-    skip_or_stop(config_.non_finite, text, state_.skipped, console_);
-  }
-
-  void log_step(const StepRecord& record) {
-    control_.on_first([&] { metrics_->append(metrics_line(record)); });
-  }
-
-  // Evaluation, gate, export, ledger. False when the gate ends the run.
-  bool finish_round(size_t i) {
-    const RoundSection& round = config_.rounds[i];
-    if (sets_->any_heldout()) evaluate_row(round.name);
+    hooks_.faults.reach("round_saved", state_.step);
+    if (sets_->any_heldout() && !evaluate_row(round.name)) return stopped_between();
     nlohmann::json gate_json;
     bool go_on = true;
     if (round.gate) {
@@ -447,6 +439,7 @@ class Run {
       }
     }
     const std::string exported = export_round(round);
+    hooks_.faults.reach("exported", state_.step);
     control_.on_first([&] {
       const std::string saved = "checkpoints/" + saver_->round_name(static_cast<int64_t>(i));
       folder_->ledger(ledger_line({.config = config_,
@@ -459,10 +452,16 @@ class Run {
                                    .ranks = control_.size(),
                                    .version = hooks_.version}));
     });
+    hooks_.faults.reach("ledger_written", state_.step);
     if (i > 0) saver_->drop_optimizer(static_cast<int64_t>(i) - 1);
-    if (!go_on)
+    hooks_.faults.reach("optimizer_dropped", state_.step);
+    if (!go_on) {
       console_.line("the run ends here: gate.otherwise of round '{}' is stop", round.name);
-    return go_on;
+      return done();
+    }
+    // The next round would only be begun.
+    if (i + 1 < config_.rounds.size() && parts_->stop_wanted()) return stopped_between();
+    return {};
   }
 
   std::string export_round(const RoundSection& round) {
@@ -528,7 +527,11 @@ class Run {
   std::unique_ptr<Stepper> stepper_;
   std::unique_ptr<Saver> saver_;
   RunState state_;
+  RunState state_of_base_;  // before the first round
+  SkippedSteps skips_;
+  std::optional<StopRequests> stop_;
   double calibration_ = 0;
+  std::unique_ptr<RunParts> parts_;
 };
 
 }  // namespace
@@ -538,7 +541,13 @@ base::Exit run(const Config& config, comm::Control& control, comm::Group& group,
   control.agree([&] { check_ranks(config, control.size()); });
   control.same_on_all_ranks(base::hash_hex(resolved_yaml(config)), "the configuration");
   control.same_on_all_ranks(hooks.version, "the program");
-  return Run(config, control, group, console, hooks).go();
+  Run run(config, control, group, console, hooks);
+  try {
+    return run.go();
+  } catch (const base::UserError&) {
+    run.forget_starts_here();
+    throw;
+  }
 }
 
 }  // namespace rondo::train

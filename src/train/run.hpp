@@ -8,11 +8,13 @@
 // restart the same numbers come out, to the last bit on the same ranks.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
 #include "base/console.hpp"
 #include "base/error.hpp"
+#include "base/fault.hpp"
 #include "comm/control.hpp"
 #include "comm/group.hpp"
 #include "train/config.hpp"
@@ -22,8 +24,13 @@ namespace rondo::train {
 struct RunHooks {
   // Whether this rank was asked to stop; looked at after every step, on any rank.
   std::function<bool()> stop_requested = [] { return false; };
+  // Ends this process at once in so many seconds, unless it has ended before.
+  std::function<void(double seconds)> end_in = [](double) {};
   std::string host;     // of this rank
   std::string version;  // of the program, for the ledger
+  std::string job_end;  // of the batch system's job, seconds since 1970; "": not known
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  base::Faults& faults;
 };
 
 // Collective over all ranks. kDone when every round is done, a gate ended the run, or run.max_steps

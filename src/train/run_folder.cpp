@@ -73,13 +73,25 @@ void RunFolder::keep(const Config& config) {
 }
 
 void RunFolder::event(nlohmann::json json) const {
+  check_owner();
   json["time"] = utc_now();
   base::append_line_durably(path("events.jsonl"), json.dump());
+}
+
+std::string RunFolder::skipped_lines() const {
+  const std::string file = path("skipped.jsonl");
+  return std::filesystem::exists(file) ? base::read_text(file) : "";
+}
+
+void RunFolder::skip_steps(const SkippedSteps::Entry& entry) const {
+  check_owner();
+  base::append_line_durably(path("skipped.jsonl"), SkippedSteps::line_of(entry));
 }
 
 void RunFolder::ledger(const nlohmann::json& line) const {
   const auto old = ledger_line(line.at("round").get<std::string>());
   if (old && old->value("result_digest", "") == line.value("result_digest", "")) return;
+  check_owner();
   base::append_line_durably(path("ledger.jsonl"), line.dump());
 }
 

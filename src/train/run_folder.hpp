@@ -8,6 +8,7 @@
 #include "base/console.hpp"
 #include "storage/run_lock.hpp"
 #include "train/config.hpp"
+#include "train/divergence.hpp"
 
 namespace rondo::train {
 
@@ -24,8 +25,15 @@ class RunFolder {
 
   // From now on the folder stays. Writes config.yaml.
   void keep(const Config& config);
+  // UserError when another start has taken the folder over; whoever writes in it calls this before.
+  void check_owner() const { lock_->check(); }
+  // The same as of some seconds ago, at no cost.
+  bool lost() const { return lock_->lost(); }
   // A line of events.jsonl; the time (UTC) is added.
   void event(nlohmann::json json) const;
+  // Lines of skipped.jsonl (SkippedSteps); "": there are none.
+  std::string skipped_lines() const;
+  void skip_steps(const SkippedSteps::Entry& entry) const;
   // Adds the line of a round to ledger.jsonl unless a line with the same round and result is there.
   void ledger(const nlohmann::json& line) const;
   // The last line of a round in ledger.jsonl, if there is one.

@@ -16,6 +16,11 @@ nlohmann::json RunState::to_json(const Config& config) const {
           {"adam_step", adam_step},
           {"schedule_start", schedule_start},
           {"skipped", skipped},
+          {"spikes", spikes},
+          {"recent_losses", recent.losses},
+          {"recent_grad_norms", recent.grad_norms},
+          {"skips", skips},
+          {"pending_line", pending_line},
           {"has_optimizer", has_optimizer},
           {"matrix", matrix.to_json()},
           {"round_configs", round_configs},
@@ -39,6 +44,11 @@ RunState RunState::from_json(const nlohmann::json& json) {
     json.at("adam_step").get_to(state.adam_step);
     json.at("schedule_start").get_to(state.schedule_start);
     json.at("skipped").get_to(state.skipped);
+    state.spikes = json.value("spikes", int64_t{0});
+    state.recent.losses = json.value("recent_losses", std::vector<double>());
+    state.recent.grad_norms = json.value("recent_grad_norms", std::vector<double>());
+    state.skips = json.value("skips", int64_t{0});
+    state.pending_line = json.value("pending_line", "");
     json.at("has_optimizer").get_to(state.has_optimizer);
     state.matrix = ForgettingMatrix::from_json(json.at("matrix"));
     json.at("round_configs").get_to(state.round_configs);

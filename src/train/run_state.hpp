@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "train/config.hpp"
+#include "train/divergence.hpp"
 #include "train/evaluation.hpp"
 
 namespace rondo::train {
@@ -20,6 +21,10 @@ struct RunState {
   int64_t adam_step = 0;       // updates since the optimizer state was last reset
   int64_t schedule_start = 0;  // `step` at which the present schedule began
   int64_t skipped = 0;         // steps that were not finite
+  int64_t spikes = 0;          // steps skipped for a spike
+  RecentSteps recent;          // for the next spike
+  int64_t skips = 0;           // entries of SkippedSteps that were known
+  std::string pending_line;    // of metrics.jsonl, whose evaluation a stop has cut short
   bool has_optimizer = true;
   ForgettingMatrix matrix;
   // By round name, of the rounds begun so far: what fixes their computation, and their data.

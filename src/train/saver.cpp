@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
+#include <utility>
 
 #include "base/error.hpp"
-#include "base/finite.hpp"
+#include "base/file.hpp"
 #include "base/units.hpp"
 #include "parallel/copies.hpp"
 #include "train/model_source.hpp"
@@ -16,17 +18,10 @@ namespace {
 
 std::string checkpoints_of(const Config& config) { return config.run_folder() + "/checkpoints"; }
 
-// A step can leave weights that are not numbers only from the next one on seen in its loss.
-void check_finite(const std::vector<checkpoint::Piece>& pieces, int64_t step) {
-  for (const auto& piece : pieces) {
-    const std::span values(piece.data, static_cast<size_t>(piece.elements.size()));
-    if (base::all_finite(values)) continue;
-    throw base::SystemError(fmt::format(
-        "after step {} the weights or Adam's moments are not all finite numbers; no checkpoint was "
-        "saved. The checkpoints before are good. Lower optimizer.lr (under another run.name, or "
-        "from the round's start) or look at the data.",
-        step));
-  }
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 // Collective over all ranks.
@@ -48,14 +43,16 @@ void check_copies(const model::Model& model, int64_t step, comm::Control& contro
 }  // namespace
 
 std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Control& control,
-                                                  base::Console& console) {
+                                                  base::Console& console,
+                                                  const SkippedSteps& skips) {
   const std::string folder = checkpoints_of(config);
   control.on_first([&] { checkpoint::clean(folder, console); });
   const auto verify = config.checkpoint.verify == "full" ? checkpoint::Verify::kFull
                                                          : checkpoint::Verify::kManifest;
-  // In the middle of a round weights alone cannot be gone on from.
-  const auto accept = [](const std::string& /*name*/, const nlohmann::json& state) {
-    return state.value("has_optimizer", false) || state.value("round_trained", false);
+  const auto accept = [&](const std::string& /*name*/, const nlohmann::json& state) {
+    // In the middle of a round weights alone cannot be gone on from.
+    const bool whole = state.value("has_optimizer", false) || state.value("round_trained", false);
+    return whole && skips.allow(state);
   };
   auto found = checkpoint::Checkpoint::open_newest(folder, control, console, verify, accept);
   if (found && config.checkpoint.resume == "never") {
@@ -70,14 +67,46 @@ std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Co
   return found;
 }
 
+void remove_refused(const Config& config, const SkippedSteps& skips) {
+  const std::string folder = checkpoints_of(config);
+  for (const auto& listed : checkpoint::list(folder)) {
+    if (!listed.damage.empty() || skips.allow(listed.state)) continue;
+    checkpoint::delete_folder(checkpoint::put_aside(folder, listed.name));
+  }
+}
+
+int writer_group(const std::vector<std::string>& hosts, int rank, int64_t writers_per_node) {
+  if (writers_per_node == 0) return 0;
+  const auto index = static_cast<size_t>(rank);
+  const auto first = std::ranges::find(hosts, hosts[index]);
+  const int64_t on_host = std::ranges::count(hosts, hosts[index]);
+  const int64_t place = std::count(hosts.begin(), hosts.begin() + rank, hosts[index]);
+  const int64_t writers = std::min(writers_per_node, on_host);
+  // Numbers below the ranks, so that no two hosts meet: the first rank of each host has its own.
+  const int64_t host = first - hosts.begin();
+  return static_cast<int>(host * std::ssize(hosts) + place * writers / on_host);
+}
+
+int64_t Saver::snapshot_bytes(const model::Model& model) {
+  int64_t elements = 0;
+  for (const auto& piece : owned_pieces(model, true)) elements += piece.elements.size();
+  return 4 * elements;
+}
+
 Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
-             base::Console& console)
+             base::Console& console, Settings settings)
     : config_(config),
       model_(model),
       control_(control),
       console_(console),
+      settings_(std::move(settings)),
       folder_(checkpoints_of(config)),
-      last_save_(std::chrono::steady_clock::now()) {}
+      writer_(control, settings_.background ? snapshot_bytes(model) / 4 : 0),
+      last_begin_(Clock::now()) {}
+
+Saver::~Saver() {
+  if (sweeper_.joinable()) sweeper_.join();
+}
 
 std::string Saver::round_name(int64_t round) const {
   return fmt::format("round-{:02}-{}", round, config_.rounds.at(static_cast<size_t>(round)).name);
@@ -95,40 +124,121 @@ bool Saver::due(const RunState& state, int64_t steps_per_epoch) const {
   const Interval& every = config_.checkpoint.every;
   if (every.steps > 0) return state.step % every.steps == 0;
   if (every.epoch) return state.round_step % steps_per_epoch == 0;
-  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - last_save_;
-  return every.seconds > 0 && since.count() >= every.seconds;
+  return every.seconds > 0 && seconds_since(last_begin_) >= every.seconds;
 }
 
-std::string Saver::save(const RunState& state, const std::string& name) {
+void Saver::reach(std::string_view point, int64_t step, const std::string& path) const {
+  if (settings_.faults == nullptr || !settings_.faults->reach(point, step)) return;
+  // As a disk would: one bit in the middle of the first shard.
+  base::File shard = base::File::open_write(path + "/shard-0000.h5");
+  std::byte byte{};
+  shard.read_at(shard.size() / 2, std::span(&byte, 1));
+  byte ^= std::byte{1};
+  shard.write_at(shard.size() / 2, std::span(&byte, 1));
+}
+
+void Saver::begin(const RunState& state, const std::string& name, bool must) {
+  check_copies(model_, state.step, control_);
   checkpoint::SaveRequest request;
   request.folder = folder_;
   request.name = name;
   request.step = state.step;
   request.tensors = logical_tensors(model_, true);
   request.pieces = owned_pieces(model_, true);
-  control_.agree([&] { check_finite(request.pieces, state.step); });
-  check_copies(model_, state.step, control_);
   request.state = state.to_json(config_);
-  request.ranks_per_shard = static_cast<int>(config_.checkpoint.ranks_per_shard);
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = checkpoint::save(request, control_);
-  last_save_ = std::chrono::steady_clock::now();
-  const std::chrono::duration<double> seconds = last_save_ - start;
+  request.writer_group = settings_.writer_group;
+  request.finite = true;
+  request.check_owner = settings_.check_owner;
+  request.fault = [this, step = state.step, path = folder_ + "/" + name](std::string_view point) {
+    reach(point, step, path);
+  };
+  saving_ = name;
+  saving_step_ = state.step;
+  last_begin_ = Clock::now();
+  waited_s_ = 0;
+  try {
+    writer_.begin(std::move(request));
+  } catch (const base::SystemError& error) {
+    failed(error.what(), must);
+  }
+  waited_s_ += seconds_since(last_begin_);
+}
+
+void Saver::finish() { finish(false); }
+
+void Saver::finish(bool must) {
+  if (!writer_.in_flight()) return;
+  const auto start = Clock::now();
+  checkpoint::SaveResult result;
+  try {
+    result = writer_.finish();
+  } catch (const base::SystemError& error) {
+    return failed(error.what(), must);
+  }
+  if (!result.not_finite.empty()) {
+    // A step can leave weights that are not numbers; the next one would only see it in its loss.
+    throw base::SystemError(fmt::format(
+        "after step {} the numbers of {} are not all finite; no checkpoint was saved. The "
+        "checkpoints before are good. Lower optimizer.lr (under another run.name, or from the "
+        "round's start) or look at the data.",
+        saving_step_, result.not_finite));
+  }
+  failures_ = 0;
+  waited_s_ += seconds_since(start);
+  save_seconds_ = seconds_since(last_begin_);
   console_.line("saved {} ({}, {:.1f} s, digest {})", result.path, base::format_bytes(result.bytes),
-                seconds.count(), result.digest);
-  return result.digest;
-}
-
-std::string Saver::save_step(const RunState& state) {
-  const std::string digest = save(state, fmt::format("step-{:08}", state.step));
+                save_seconds_, result.digest);
   control_.on_first([&] {
-    checkpoint::retain(folder_, static_cast<int>(config_.checkpoint.keep), round_names(), console_);
+    settings_.event({{"event", "saved"},
+                     {"step", saving_step_},
+                     {"checkpoint", saving_},
+                     {"bytes", result.bytes},
+                     {"seconds", save_seconds_},
+                     {"waited_seconds", waited_s_},
+                     {"digest", result.digest}});
+    remove_old();
   });
-  return digest;
 }
 
-std::string Saver::save_round(const RunState& state) {
-  return save(state, round_name(state.round));
+void Saver::failed(const std::string& text, bool must) {
+  ++failures_;
+  if (must || failures_ > config_.checkpoint.most_failures) throw base::SystemError(text);
+  console_.warn(
+      "{} was not saved: {} The checkpoints before are good; the run goes on ({} of at most {} "
+      "failures in a row).",
+      saving_, text, failures_, config_.checkpoint.most_failures);
+  control_.on_first([&] {
+    settings_.event({{"event", "save_failed"}, {"step", saving_step_}, {"text", text}});
+  });
+}
+
+// Out of sight at once; deleting may take long.
+void Saver::remove_old() {
+  if (sweeper_.joinable()) sweeper_.join();
+  const auto aside = checkpoint::retain(folder_, static_cast<int>(config_.checkpoint.keep),
+                                        round_names(), console_);
+  if (aside.empty()) return;
+  sweeper_ = std::thread([aside] {
+    for (const std::string& path : aside) checkpoint::delete_folder(path);
+  });
+}
+
+void Saver::begin_step(const RunState& state) {
+  finish(false);
+  begin(state, fmt::format("step-{:08}", state.step), false);
+  if (!settings_.background) finish(false);
+}
+
+void Saver::save_step(const RunState& state) {
+  finish(false);
+  begin(state, fmt::format("step-{:08}", state.step), true);
+  finish(true);
+}
+
+void Saver::save_round(const RunState& state) {
+  finish(false);
+  begin(state, round_name(state.round), true);
+  finish(true);
 }
 
 void Saver::drop_optimizer(int64_t round) {

@@ -170,6 +170,11 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
     result.not_finite = who_is_not_finite(not_finite);
     return result;
   }
+  if (settings.refuse) result.refused = settings.refuse(result.totals.loss(), result.grad_norm);
+  if (!result.refused.empty()) {
+    result.updated = false;
+    return result;
+  }
   const double clip =
       settings.clip > 0 && result.grad_norm > settings.clip ? settings.clip / result.grad_norm : 1;
   for (size_t u = 0; u < model_.unit_count(); ++u) {

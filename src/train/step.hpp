@@ -34,14 +34,18 @@ struct Totals {
 struct StepResult {
   Totals totals;
   double grad_norm = 0;    // before clipping
-  bool updated = true;     // false: skipped, since something was not finite
+  bool updated = true;     // false: nothing was, since something was not finite or refused
   std::string not_finite;  // then: what, and on which rank
+  std::string refused;     // or why not, as StepSettings::refuse says
 };
 
 struct StepSettings {
   parallel::AdamWSettings adamw;
   int64_t adam_step = 1;  // counted from 1
   double clip = 0;        // largest global norm; 0: none
+  // Why a step of this loss and gradient norm, both finite, is not to be applied; empty: it is.
+  // Called on every rank, with the same numbers.
+  std::function<std::string(double loss, double grad_norm)> refuse = {};
 };
 
 // The micro-batches of a step, handed out one after another.

@@ -170,7 +170,7 @@ TEST_F(EvaluatorTest, IsTheFormulaOnAnyNumberOfRanks) {
           const auto model = new_model(group, 5);
           Stepper stepper(*model, control);
           const Evaluator evaluator({{"a", set_.get()}}, average, micro_packs, group, control);
-          const EvaluationRow row = evaluator.evaluate(stepper);
+          const EvaluationRow row = *evaluator.evaluate(stepper);
           ASSERT_EQ(row.size(), 1);
           EXPECT_EQ(row[0].first, "a");
           EXPECT_NEAR(row[0].second.loss, expected.loss, 1e-6 * expected.loss);

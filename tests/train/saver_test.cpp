@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <set>
+
+#include "checkpoint/toy.hpp"
 #include "data/packing.hpp"
 #include "model/grow.hpp"
 #include "model/hf_config.hpp"
@@ -87,6 +91,91 @@ TEST_F(SaverTest, KeepsTheNewestAndEveryRoundsEnd) {
     EXPECT_EQ(RunState::from_json(newest->state()).step, 7);
   });
   EXPECT_EQ(names(), (std::vector<std::string>{"step-00000007", "step-00000006", "round-00-one"}));
+}
+
+TEST_F(SaverTest, SavesInTheBackgroundWhatTheModelWas) {
+  on_ranks(2, [&](comm::Group& group, comm::Control& control) {
+    const auto model = new_model(group, 1);
+    const auto before = weights_of(*model);
+    Saver saver(config_, *model, control, silent_, {.background = true});
+    EXPECT_FALSE(saver.in_flight());
+    saver.begin_step(at(1));
+    EXPECT_TRUE(saver.in_flight());
+    model->initialise(2);
+    model->gather_weights();
+    saver.begin_step(at(2));
+    saver.finish();
+    EXPECT_FALSE(saver.in_flight());
+    saver.finish();
+    const std::string folder = config_.run_folder() + "/checkpoints/";
+    const auto loaded = new_model(group, 3);
+    load_weights(folder + "step-00000001", *loaded, Rows::kSame, control, silent_);
+    EXPECT_TRUE(same_bits(weights_of(*loaded), before));
+    load_weights(folder + "step-00000002", *loaded, Rows::kSame, control, silent_);
+    EXPECT_TRUE(same_bits(weights_of(*loaded), weights_of(*model)));
+  });
+}
+
+TEST_F(SaverTest, ForgivesSomeFailuresInTheMiddleOfARoundAndNoneAtItsEnd) {
+  config_.checkpoint.most_failures = 2;
+  for (const bool background : {false, true}) {
+    on_ranks(2, [&](comm::Group& group, comm::Control& control) {
+      const auto model = new_model(group, 1);
+      const int64_t first = background ? 100 : 0;
+      base::Faults faults("half_written:1:*:throw,voted:0:*:throw,reserved:0:*:throw",
+                          group.rank());
+      int64_t events = 0;
+      Saver saver(config_, *model, control, silent_,
+                  {.background = background,
+                   .faults = &faults,
+                   .event = [&](const nlohmann::json&) { ++events; }});
+      saver.begin_step(at(first + 1));
+      saver.finish();
+      saver.begin_step(at(first + 2));
+      saver.finish();
+      EXPECT_EQ(events, control.is_first() ? 2 : 0);
+      EXPECT_THROW(
+          {
+            saver.begin_step(at(first + 3));
+            saver.finish();
+          },
+          base::SystemError);
+      saver.begin_step(at(first + 4));
+      saver.finish();
+      EXPECT_EQ(find_newest(config_, control, silent_)->step(), first + 4);
+      base::Faults more("half_written:1:*:throw", group.rank());
+      Saver last(config_, *model, control, silent_, {.background = background, .faults = &more});
+      EXPECT_THROW(last.save_round(at(first + 5)), base::SystemError);
+    });
+  }
+}
+
+TEST_F(SaverTest, WhatIsNotFiniteIsNotSaved) {
+  on_ranks(2, [&](comm::Group& group, comm::Control& control) {
+    const auto model = new_model(group, 1);
+    Saver saver(config_, *model, control, silent_, {.background = true});
+    if (group.rank() == 1) model->unit(1).exp_avg().fill_(std::nanf(""));
+    saver.begin_step(at(1));
+    EXPECT_THAT(test::message_of<base::SystemError>([&] { saver.finish(); }),
+                testing::HasSubstr("after step 1 the numbers of optimizer/exp_avg/"));
+    EXPECT_FALSE(find_newest(config_, control, silent_).has_value());
+  });
+}
+
+TEST(WriterGroup, SharesFilesInsideANode) {
+  const std::vector<std::string> hosts = {"a", "a", "b", "a", "b", "b", "a"};
+  const auto groups = [&](int64_t writers) {
+    std::vector<int> all;
+    for (int rank = 0; rank < std::ssize(hosts); ++rank) {
+      all.push_back(writer_group(hosts, rank, writers));
+    }
+    return all;
+  };
+  EXPECT_EQ(groups(0), (std::vector<int>(7, 0)));
+  EXPECT_EQ(groups(1), (std::vector<int>{0, 0, 14, 0, 14, 14, 0}));
+  EXPECT_EQ(groups(2), (std::vector<int>{0, 0, 14, 1, 14, 15, 1}));
+  const auto each = groups(9);
+  EXPECT_EQ(std::set<int>(each.begin(), each.end()).size(), 7U) << "one per rank";
 }
 
 TEST_F(SaverTest, DroppingTheOptimizerLeavesTheWeightsAndTheirUse) {

@@ -1,0 +1,44 @@
+// What a run is made of, for those who carry it on: each is owned by Run.
+#pragma once
+
+#include <string_view>
+
+#include "base/console.hpp"
+#include "base/fault.hpp"
+#include "comm/control.hpp"
+#include "parallel/mesh.hpp"
+#include "train/config.hpp"
+#include "train/divergence.hpp"
+#include "train/metrics_log.hpp"
+#include "train/run_folder.hpp"
+#include "train/run_sets.hpp"
+#include "train/saver.hpp"
+#include "train/step.hpp"
+#include "train/stop.hpp"
+
+namespace rondo::train {
+
+struct RunParts {
+  const Config& config;
+  comm::Control& control;
+  base::Console& console;
+  base::Faults& faults;
+  StopRequests& stop;
+  RunFolder* folder;    // on rank 0, else null
+  MetricsLog* metrics;  // the same
+  parallel::Mesh& mesh;
+  Stepper& stepper;
+  const RunSets& sets;
+  Saver& saver;
+  const SkippedSteps& skips;
+  double calibration;  // FLOP/s over all ranks
+
+  // Collective. Whether any rank wants to stop.
+  bool stop_wanted() const { return control.any_true(!stop.reason().empty()); }
+  // On rank 0: a line of events.jsonl.
+  void event(const nlohmann::json& json) const {
+    if (folder != nullptr) folder->event(json);
+  }
+};
+
+}  // namespace rondo::train
