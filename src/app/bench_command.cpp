@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "app/command.hpp"
+#include "checkpoint/bench_checkpoint.hpp"
 #include "comm/bench_collectives.hpp"
 #include "data/bench_clean.hpp"
 #include "data/bench_pack.hpp"
@@ -28,6 +29,7 @@ struct BenchOptions {
   int64_t documents = 1'000'000;
   int64_t examples = 1'000'000;
   uint64_t seed = 1;
+  checkpoint::BenchSettings checkpoint;
 };
 
 base::Exit run(const BenchOptions& options, Context& context) {
@@ -46,6 +48,8 @@ base::Exit run(const BenchOptions& options, Context& context) {
               {"ranks", group->size()},
               {"threads_per_rank", at::get_num_threads()},
               {"calibration_flops", flops}};
+  } else if (options.what == "checkpoint") {
+    result = checkpoint::bench_checkpoint(options.checkpoint, context.control);
   } else if (options.what == "data") {
     result = data::bench_clean(options.examples, options.seed, context.control, *group);
   } else {
@@ -60,43 +64,55 @@ base::Exit run(const BenchOptions& options, Context& context) {
 
 Command bench_command() {
   auto options = std::make_shared<BenchOptions>();
-  return {"bench", "measure, as JSON: step, collectives, gemm, pack, data",
-          [options](CLI::App& parser) {
-            parser
-                .add_option("what", options->what,
-                            "step, collectives, gemm, pack (the plan of packs) or data (cleaning)")
-                ->check(CLI::IsMember({"step", "collectives", "gemm", "pack", "data"}));
-            parser.add_option("--steps", options->step.steps, "timed steps")
-                ->check(CLI::Range(1, 1000));
-            parser.add_option("--packs", options->step.packs, "packs per step over all ranks")
-                ->check(CLI::Range(int64_t{1}, kMost));
-            parser
-                .add_option("--micro-packs", options->step.micro_packs,
-                            "packs per rank and micro-batch")
-                ->check(CLI::Range(int64_t{1}, kMost));
-            parser.add_option("--layers", options->step.layers, "transformer blocks")
-                ->check(CLI::Range(1, 1000));
-            parser.add_option("--layout", options->layout,
-                              "of step: replicate x shard x tensor, such as 1x2x1");
-            parser.add_option("--zero", options->step.model.state.zero, "of step: ZeRO stage")
-                ->check(CLI::Range(0, 3));
-            parser
-                .add_option("--lanes", options->step.model.state.lanes,
-                            "of step: reproducible, in so many lanes (0: not)")
-                ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
-            parser.add_flag("--bf16-exchange", options->step.model.state.bf16_exchange,
-                            "of step: gradients go to other ranks as bfloat16");
-            parser.add_option("--recompute", options->recompute, "of step")
-                ->check(CLI::IsMember({"none", "norms", "attention", "block"}));
-            parser.add_option("--repeats", options->repeats, "of collectives: timed calls")
-                ->check(CLI::Range(1, 10000));
-            parser.add_option("--examples", options->examples, "of data: examples to clean")
-                ->check(CLI::Range(int64_t{1}, kMostDocuments));
-            parser.add_option("--documents", options->documents, "documents of bench pack")
-                ->check(CLI::Range(int64_t{1}, kMostDocuments));
-            parser.add_option("--seed", options->seed, "seed of bench pack");
-          },
-          [options](Context& context) { return run(*options, context); }};
+  return {
+      "bench", "measure, as JSON: step, collectives, gemm, checkpoint, pack, data",
+      [options](CLI::App& parser) {
+        parser
+            .add_option("what", options->what,
+                        "step, collectives, gemm, checkpoint, pack (the plan of packs) or data "
+                        "(cleaning)")
+            ->check(CLI::IsMember({"step", "collectives", "gemm", "checkpoint", "pack", "data"}));
+        parser.add_option("--steps", options->step.steps, "timed steps")
+            ->check(CLI::Range(1, 1000));
+        parser.add_option("--packs", options->step.packs, "packs per step over all ranks")
+            ->check(CLI::Range(int64_t{1}, kMost));
+        parser
+            .add_option("--micro-packs", options->step.micro_packs,
+                        "packs per rank and micro-batch")
+            ->check(CLI::Range(int64_t{1}, kMost));
+        parser.add_option("--layers", options->step.layers, "transformer blocks")
+            ->check(CLI::Range(1, 1000));
+        parser.add_option("--layout", options->layout,
+                          "of step: replicate x shard x tensor, such as 1x2x1");
+        parser.add_option("--zero", options->step.model.state.zero, "of step: ZeRO stage")
+            ->check(CLI::Range(0, 3));
+        parser
+            .add_option("--lanes", options->step.model.state.lanes,
+                        "of step: reproducible, in so many lanes (0: not)")
+            ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
+        parser.add_flag("--bf16-exchange", options->step.model.state.bf16_exchange,
+                        "of step: gradients go to other ranks as bfloat16");
+        parser.add_option("--recompute", options->recompute, "of step")
+            ->check(CLI::IsMember({"none", "norms", "attention", "block"}));
+        parser.add_option("--repeats", options->repeats, "of collectives: timed calls")
+            ->check(CLI::Range(1, 10000));
+        parser.add_option("--folder", options->checkpoint.folder,
+                          "of checkpoint: where, on the disk to be measured");
+        parser.add_option("--bytes", options->checkpoint.bytes, "of checkpoint: to be saved")
+            ->check(CLI::Range(int64_t{50'000'000}, int64_t{1'000'000'000'000}));
+        parser.add_option("--saves", options->checkpoint.repeats, "of checkpoint: timed saves")
+            ->check(CLI::Range(1, 1000));
+        parser
+            .add_option("--ranks-per-shard", options->checkpoint.ranks_per_shard,
+                        "of checkpoint: neighbouring ranks that share a file")
+            ->check(CLI::Range(1, 1000000));
+        parser.add_option("--examples", options->examples, "of data: examples to clean")
+            ->check(CLI::Range(int64_t{1}, kMostDocuments));
+        parser.add_option("--documents", options->documents, "documents of bench pack")
+            ->check(CLI::Range(int64_t{1}, kMostDocuments));
+        parser.add_option("--seed", options->seed, "seed of bench pack");
+      },
+      [options](Context& context) { return run(*options, context); }};
 }
 
 }  // namespace rondo::app

@@ -96,6 +96,10 @@ void File::sync() {
   if (::fsync(descriptor_) != 0) fail_errno("fsync", path_);
 }
 
+void File::sync_data() {
+  if (::fdatasync(descriptor_) != 0) fail_errno("fdatasync", path_);
+}
+
 void File::close() {
   const int descriptor = std::exchange(descriptor_, -1);
   if (descriptor >= 0 && ::close(descriptor) != 0) fail_errno("close", path_);

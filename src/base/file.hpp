@@ -31,6 +31,8 @@ class File {
   // Asks the system to begin to write these bytes to the disk; returns at once, promises nothing.
   void start_writeback(int64_t offset, int64_t bytes) const;
   void sync();
+  // Without the times of the file (fdatasync).
+  void sync_data();
   // Closes and reports what close() says (network file systems report late).
   void close();
 
