@@ -151,16 +151,16 @@ class VirtualCluster:
 
     # --- jobs
 
-    def client(self, *command, environment=None):
-        """What a command of a user prints; UserError when it fails."""
-        done = self._run(command, environment)
+    def client(self, *command, **how):
+        """What a command of a user prints; UserError when it fails. `how`: environment, folder."""
+        done = self._run(command, **how)
         if done.returncode != 0:
             raise UserError(f"'{' '.join(map(str, command))}' says: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def submit(self, *words, environment=None):
+    def submit(self, *words, **how):
         """The number of the job that sbatch makes of its options and script."""
-        return int(self.client("sbatch", "--parsable", *words, environment=environment))
+        return int(self.client("sbatch", "--parsable", *words, **how))
 
     def job(self, number):
         """What `scontrol show job` tells of a job, by its names (JobState, NodeList, ...)."""
@@ -183,9 +183,10 @@ class VirtualCluster:
             "OMPI_MCA_mpi_yield_when_idle": "1",
         }
 
-    def _run(self, command, environment=None):
+    def _run(self, command, environment=None, folder=None):
         return subprocess.run(
             self.hosts.command_on(_CONTROLLER, command),
+            cwd=folder,
             env=os.environ | self.environment() | (environment or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
