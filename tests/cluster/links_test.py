@@ -58,9 +58,9 @@ class Links(cluster_case.PacedRun):
         code = process.wait(harness.TIMEOUT_S)
         seconds = time.monotonic() - begin
         self.assertEqual(code, 3, self.log(name))
+        print(f"after {seconds:.1f} s, deadline {DEADLINE_S} s", end=" ... ", file=sys.stderr)
         self.assertLess(seconds, DEADLINE_S + SLACK_S + LOADED_S, self.log(name))
         self.assertRegex(self.log(name), "rank [01] has not come")
-        print(f"\n{name}: ended after {seconds:.1f} s, deadline {DEADLINE_S} s", file=sys.stderr)
 
     def expect_nothing_left(self, programs):
         """Of these programs, by the names of their processes, none runs on any host."""
