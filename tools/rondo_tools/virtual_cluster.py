@@ -87,7 +87,7 @@ class VirtualCluster:
     stop, and requeued `grace_s` later.
     """
 
-    def __init__(self, nodes=3, cpus=2, rate=None, grace_s=20, kill_wait_s=20, node_timeout_s=6):
+    def __init__(self, nodes=3, cpus=2, rate=None, grace_s=20, kill_wait_s=9, node_timeout_s=6):
         self.hosts = VirtualHosts(nodes, rate, others=(_CONTROLLER,))
         self._cpus = cpus
         self._settings = {
