@@ -89,7 +89,7 @@ class Failures(cluster_case.ClusterCase):
 
     def test_of_two_jobs_on_one_run_folder_the_second_is_refused(self):
         config = self.paced("shared")
-        first = self.submit("shared", config, "-N", 1, "-n", 2)
+        first = self.submit("shared", config)
         self.wait_for_step("shared", 1)
         second = self.submit("second", config, "-N", 1, "-n", 1)
         end = self.wait_until_over(second)

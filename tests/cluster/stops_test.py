@@ -24,6 +24,14 @@ class Stops(cluster_case.ClusterCase):
         job = self.submit("limit", config, "-t", 1, "--signal=B:USR1@40")
         self.expect_stopped_and_ended("limit", job, steps)
 
+    def test_by_a_file_in_the_run_folder(self):
+        job = self.submit("file", self.paced("file"))
+        self.wait_for_step("file", 15)
+        stop = self.run_folder("file") / "STOP"
+        stop.touch()
+        self.expect_stopped_and_ended("file", job)
+        self.assertFalse(stop.exists())
+
     def test_at_a_preemption(self):
         job = self.submit("preempted", self.paced("preempted"))
         self.wait_for_step("preempted", 15)
