@@ -2,6 +2,7 @@
 # tests/<folder>/*_proptest.cpp  -> one program, label unit, where RapidCheck is
 # tests/<folder>/*_mpitest.cpp   -> one program, run by mpirun -n 1 2 3 4, label mpi
 # tests/<folder>/*_test.py       -> python -m unittest, label unit (e2e: label e2e)
+# tests/cluster/*_test.py        -> the same, label cluster, where root finds Slurm and namespaces
 # tests/<folder>/*_slowtest.py   -> the same, label slow: minutes to an hour, by launch/test --all
 include(GoogleTest)
 file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.cpp)
@@ -72,4 +73,26 @@ foreach(folder base comm kernels plan storage parallel data model checkpoint gen
     set_tests_properties(${folder}.${name} PROPERTIES ${properties} ENVIRONMENT "${RONDO_TEST_ENV}")
   endforeach()
 endforeach()
+
+# A private Slurm and shaped links on this machine (tools/rondo_tools/virtual_cluster.py says what
+# it needs). The tests mostly wait, so that two share the cores.
+file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/cluster/*_test.py)
+set(missing "no .venv (run launch/setup)")
+if(python)
+  execute_process(
+    COMMAND ${python} -c "from rondo_tools import virtual_cluster as it; print(it.missing_for_virtual_cluster())"
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/tools
+    OUTPUT_VARIABLE missing OUTPUT_STRIP_TRAILING_WHITESPACE)
+endif()
+if(missing)
+  message(STATUS "left out cluster tests: ${missing}")
+else()
+  foreach(script ${scripts})
+    get_filename_component(name ${script} NAME_WE)
+    add_test(NAME cluster.${name} COMMAND ${python} -m unittest -v ${script}
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(cluster.${name} PROPERTIES LABELS cluster TIMEOUT 600
+      ENVIRONMENT "${RONDO_TEST_ENV}")
+  endforeach()
+endif()
 include(benchmarks)

@@ -59,14 +59,16 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
   throw base::UserError(no_command(parser, commands));
 }
 
-// For launch/run, which cannot always learn it from mpirun: the last thing that rank 0 does is to
-// write the exit code of the program to the file that RONDO_EXIT_FILE names. That file is of the
-// launcher's node: elsewhere its folder is missing, and nothing is written.
-void leave_exit_code(int rank, int code) {
+// For launch/run, which cannot always learn it from mpirun: the last thing that rank 0 does before
+// it leaves MPI is to write the exit code of the program to the file that RONDO_EXIT_FILE names.
+// Leaving may take minutes: daemons of Open MPI that were sent SIGTERM sleep and answer nobody, and
+// mpirun waits for those it cannot reach. That file is of the launcher's node: elsewhere its folder
+// is missing, and nothing is written. The first code that is written stays.
+void leave_exit_code(int code) {
   const char* path = std::getenv("RONDO_EXIT_FILE");
-  if (rank != 0 || path == nullptr) return;
-  if (std::FILE* file = std::fopen(path, "w")) {
-    fmt::print(file, "{}\n", code);
+  if (path == nullptr) return;
+  if (std::FILE* file = std::fopen(path, "a")) {
+    if (std::ftell(file) == 0) fmt::print(file, "{}\n", code);
     std::fclose(file);
   }
 }
@@ -75,17 +77,19 @@ void leave_exit_code(int rank, int code) {
 [[noreturn]] void fail(comm::Runtime& runtime, const std::exception& error) {
   const auto code = static_cast<int>(base::exit_code_of(error));
   std::fflush(stdout);
-  if (runtime.all_arrive(kSharedErrorSeconds)) {
+  const bool alone = dynamic_cast<const base::Overdue*>(&error) != nullptr;
+  if (!alone && runtime.all_arrive(kSharedErrorSeconds)) {
     if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", error.what());
     std::fflush(stderr);
     // Again, so that no rank's end makes the launcher kill rank 0 before it has spoken.
     runtime.all_arrive(kSharedErrorSeconds);
-    leave_exit_code(runtime.rank(), code);
+    if (runtime.rank() == 0) leave_exit_code(code);
     runtime.leave(code, base::exit_code_of(error) == base::Exit::kUser);
   }
   fmt::print(stderr, "error on rank {} of {} ({}): {}\n", runtime.rank(), runtime.size(),
              runtime.host(), error.what());
   std::fflush(stderr);
+  leave_exit_code(code);  // of any rank: rank 0 may be the one that is lost
   comm::Runtime::abort_all(code);
 }
 
@@ -117,14 +121,9 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "train") rondo::app::install_stop_signals();
-  int rank = 0;
-  int code = 0;
-  {
-    rondo::comm::Runtime runtime(&argc, &argv);
-    at::set_num_interop_threads(1);
-    rank = runtime.rank();
-    code = rondo::app::run(runtime, argc, argv);
-  }
-  rondo::app::leave_exit_code(rank, code);
+  rondo::comm::Runtime runtime(&argc, &argv);
+  at::set_num_interop_threads(1);
+  const int code = rondo::app::run(runtime, argc, argv);
+  if (runtime.rank() == 0) rondo::app::leave_exit_code(code);
   return code;
 }

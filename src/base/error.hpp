@@ -36,6 +36,12 @@ class SystemError : public std::runtime_error {
   explicit SystemError(const std::string& message) : std::runtime_error(message) {}
 };
 
+// Other ranks have not come to where this one waits, so it cannot agree with them on anything.
+class Overdue : public SystemError {
+ public:
+  using SystemError::SystemError;
+};
+
 class Bug : public std::logic_error {
  public:
   using std::logic_error::logic_error;

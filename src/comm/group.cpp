@@ -101,10 +101,15 @@ void Work::wait() {
   RONDO_CHECK(pending_ != nullptr, "a Work is waited for exactly once");
   const auto pending = std::move(pending_);
   const auto start = Clock::now();
+  const auto with_recent = [&](const std::exception& error) {
+    return fmt::format("{}\n{}", error.what(), pending->flight.recent_text());
+  };
   try {
     pending->wait();
+  } catch (const base::Overdue& error) {
+    throw base::Overdue(with_recent(error));
   } catch (const base::SystemError& error) {
-    throw base::SystemError(fmt::format("{}\n{}", error.what(), pending->flight.recent_text()));
+    throw base::SystemError(with_recent(error));
   }
   pending->flight.waited(start, Clock::now());
 }

@@ -17,7 +17,7 @@ class MpiWait {
   MpiWait(std::string group, std::vector<int> world_ranks, std::shared_ptr<Watch> watch);
 
   // Returns when `request`, of the operation `call`, is complete. With a deadline above 0 a
-  // SystemError after it (overdue_text); the request is still under way then.
+  // Overdue after it (overdue_text); the request is still under way then.
   void complete(MPI_Request& request, const Call& call, double deadline_s);
 
   const std::vector<int>& world_ranks() const { return world_ranks_; }

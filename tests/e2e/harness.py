@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -30,6 +31,7 @@ ONE_THREAD = {
     "OMPI_MCA_mpi_yield_when_idle": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
 }
+STEP_FIELDS = re.compile(r'"step": (\d+), .*?"loss": ([^,]+), "grad_norm": ([^,]+),')
 RECIPE = {
     "run": {"name": "run", "seed": 3, "print_every": 1},
     "model": {
@@ -199,6 +201,12 @@ def json_lines(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
+def steps(run_folder):
+    """Step, loss and gradient norm of each line, as they stand in the file."""
+    lines = (run_folder / "metrics.jsonl").read_text().splitlines()
+    return [STEP_FIELDS.search(line).groups() for line in lines]
+
+
 def digest(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
@@ -239,3 +247,21 @@ class RunTest(unittest.TestCase):
         done = rondo("train", config, *overrides, ranks=ranks, launcher=launcher)
         self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
         return done
+
+    def expect_same_runs(self, name, other):
+        """Everything that two runs of one recipe must have in common, to the last bit."""
+        mine, yours = self.run_folder(name), self.run_folder(other)
+        self.assertEqual(steps(mine), steps(yours))
+        numbers = [int(step) for step, _, _ in steps(mine)]
+        self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
+        for round_name in [line["round"] for line in self.ledger(other)]:
+            weights = f"rounds/{round_name}/model/model.safetensors"
+            self.assertEqual(digest(mine / weights), digest(yours / weights))
+
+        def results(run_name):
+            return [
+                (line["round"], line["result_digest"], line["heldout"], line["last_step"])
+                for line in self.ledger(run_name)
+            ]
+
+        self.assertEqual(results(name), results(other))

@@ -2,7 +2,6 @@
 same weights, losses and gradient norms to the last bit, each step and each round once."""
 
 import random
-import re
 import shutil
 import signal
 import sys
@@ -13,13 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness
 
 GSM8K = harness.ROOT.parent / "shared" / "data" / "gsm8k"
-STEP_FIELDS = re.compile(r'"step": (\d+), .*?"loss": ([^,]+), "grad_norm": ([^,]+),')
-
-
-def steps(run_folder):
-    """Step, loss and gradient norm of each line, as they stand in the file."""
-    lines = (run_folder / "metrics.jsonl").read_text().splitlines()
-    return [STEP_FIELDS.search(line).groups() for line in lines]
 
 
 class ResumeTest(harness.RunTest):
@@ -66,24 +58,6 @@ class ResumeTest(harness.RunTest):
         return self.two_rounds(
             name, lambda family, part: str(self.texts / f"{family}.{part}.jsonl")
         )
-
-    def expect_same_runs(self, name, other):
-        """Everything that two runs of one recipe must have in common, to the last bit."""
-        mine, yours = self.run_folder(name), self.run_folder(other)
-        self.assertEqual(steps(mine), steps(yours))
-        numbers = [int(step) for step, _, _ in steps(mine)]
-        self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
-        for round_name in [line["round"] for line in self.ledger(other)]:
-            weights = f"rounds/{round_name}/model/model.safetensors"
-            self.assertEqual(harness.digest(mine / weights), harness.digest(yours / weights))
-
-        def results(run_name):
-            return [
-                (line["round"], line["result_digest"], line["heldout"], line["last_step"])
-                for line in self.ledger(run_name)
-            ]
-
-        self.assertEqual(results(name), results(other))
 
     def kill_until_done(self, config, moments, seed, **how):
         """Starts the run again and again, killing it at `moments`, the last time until it is done.
@@ -185,7 +159,7 @@ class Stopped(ResumeTest):
             for one in signals:
                 job.signal(one)
             self.assertEqual(job.finish(), 75, job.output)
-            done_steps = len(steps(self.run_folder("stopped")))
+            done_steps = len(harness.steps(self.run_folder("stopped")))
             saved = self.run_folder("stopped") / "checkpoints" / f"step-{done_steps:08}"
             self.assertTrue((saved / "MANIFEST.json").exists(), job.output)
 
@@ -197,7 +171,7 @@ class Stopped(ResumeTest):
         job.signal(signal.SIGUSR1)
         self.assertEqual(job.finish(), 75, job.output)
         self.assertIn("stopped on request after step", job.output)
-        done_steps = len(steps(self.run_folder("stopped")))
+        done_steps = len(harness.steps(self.run_folder("stopped")))
         self.assertGreaterEqual(done_steps, 5)
         done = self.train(config, ranks=ranks, launcher=launcher)
         self.assertIn(f"(step {done_steps},", done.stdout)
@@ -215,7 +189,7 @@ class Stopped(ResumeTest):
                         config, f"run.max_steps={limit}", ranks=ranks, launcher=launcher
                     )
                     self.assertIn(f"run.max_steps = {limit} is reached", limited.stdout)
-                    self.assertEqual(len(steps(self.run_folder("limited"))), limit)
+                    self.assertEqual(len(harness.steps(self.run_folder("limited"))), limit)
                 self.train(config, ranks=ranks, launcher=launcher)
                 self.expect_same_runs("limited", "straight")
                 shutil.rmtree(self.folder / "runs")

@@ -55,7 +55,7 @@ class Setup(unittest.TestCase):
         called = []
         for line in self.calls.read_text().splitlines():
             if line.startswith("dpkg-query"):
-                called.append("apt")
+                called.append("apt with slurmd" if "slurmd" in line.split() else "apt")
             if line.startswith("python -m pip"):
                 called.append("pip")
             if line.startswith("cmake --preset"):
@@ -101,6 +101,13 @@ class Setup(unittest.TestCase):
         self.assertEqual(self.setup("--no-system"), [])
         self.assertEqual(self.setup(), [])
         self.assertEqual(self.setup("--system"), ["apt"])
+        self.assertEqual(self.setup(), ["apt"])
+
+    def test_slurm_is_installed_only_for_those_who_ask(self):
+        self.assertIn("apt", self.setup())
+        self.assertIn("apt with slurmd", self.setup("--cluster"))
+        self.assertEqual(self.setup(), ["apt with slurmd"])
+        self.assertIn("apt", self.setup("--no-cluster"))
         self.assertEqual(self.setup(), ["apt"])
 
 

@@ -1,12 +1,15 @@
 """Hosts made of network namespaces on this machine, joined by links of a given rate.
 
 Each has its own network, name and /dev/shm, so that Open MPI takes it for a machine of its own.
-Needs root and Debian's iproute2 and util-linux.
+Links can be cut and healed, and a host can lose all that runs on it. Needs root and Debian's
+iproute2 and util-linux; cutting ports needs nftables too.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,6 +17,7 @@ from pathlib import Path
 from rondo_tools.errors import UserError
 
 _SUBNET = "10.77.0"
+_CUT = "rondo_cut"  # the table of nftables
 _PROGRAMS = ("ip", "tc", "nsenter", "unshare", "mount")
 # Called as `agent [options] HOST COMMAND...`, as mpirun calls ssh.
 _AGENT = """#!/bin/sh
@@ -42,9 +46,12 @@ def missing_for_virtual_hosts():
 class VirtualHosts:
     """A context in which the hosts n1, n2, ... are there. Throws UserError where they cannot be."""
 
-    def __init__(self, count, rate=None):
-        """`rate`: of each link, in both directions, as tc writes it (1gbit); None: unshaped."""
+    def __init__(self, count, rate=None, others=()):
+        """`rate`: of each link, in both directions, as tc writes it (1gbit); None: unshaped.
+        `others`: names of further hosts, whose links are never shaped."""
         self.names = [f"n{number}" for number in range(1, count + 1)]
+        self._numbers = {name: number for number, name in enumerate(self.names, start=1)}
+        self._numbers |= {name: number for number, name in enumerate(others, start=201)}
         self._rate = rate
         self._prefix = f"rondo{os.getpid()}"
         self._switch = f"{self._prefix}-switch"
@@ -57,16 +64,16 @@ class VirtualHosts:
         try:
             self._write_files()
             self._make_switch()
-            for number, name in enumerate(self.names, start=1):
-                self._make_host(number, f"{self._prefix}-{name}")
+            for name in self._numbers:
+                self._make_host(name)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        for name in [self._switch, *(f"{self._prefix}-{name}" for name in self.names)]:
-            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL, check=False)
+        for space in [self._switch, *map(self._space, self._numbers)]:
+            subprocess.run(["ip", "netns", "del", space], stderr=subprocess.DEVNULL, check=False)
         self._folder.cleanup()
 
     def environment(self):
@@ -83,10 +90,60 @@ class VirtualHosts:
         """`command`, a list of words, to be run on the host of that name."""
         return [str(self._agent), name, shlex.join(map(str, command))]
 
+    def address(self, name):
+        return f"{_SUBNET}.{self._numbers[name]}"
+
+    def cut(self, name):
+        """Takes the link of a host down: nothing comes through, and neither side is told."""
+        _ip("-n", self._switch, "link", "set", self._port(name), "down")
+
+    def heal(self, name):
+        _ip("-n", self._switch, "link", "set", self._port(name), "up")
+
+    def cut_ports(self, name, first, last):
+        """Drops what comes to and goes from these TCP ports of a host; all else comes through."""
+        ports = f"{first}-{last}"
+        rules = "".join(
+            f"chain {hook} {{ type filter hook {hook} priority 0;"
+            f" tcp sport {ports} drop; tcp dport {ports} drop; }}\n"
+            for hook in ("input", "output")
+        )
+        command = [*self._inside(name), "nft", "-f", "-"]
+        _quietly(*command, text=f"table inet {_CUT} {{\n{rules}}}\n")
+
+    def heal_ports(self, name):
+        _quietly(*self._inside(name), "nft", "delete", "table", "inet", _CUT)
+
+    def processes_on(self, name):
+        """Numbers of the processes that run on the host, as /proc shows them here."""
+        space = os.stat(f"/run/netns/{self._space(name)}").st_ino
+        found = []
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{process}/ns/net").st_ino == space:
+                    found.append(int(process))
+        return found
+
+    def crash(self, name):
+        """Kills everything on the host, as a power cut does; its link stays."""
+        while processes := self.processes_on(name):
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    def _space(self, name):
+        return f"{self._prefix}-{name}"
+
+    def _port(self, name):
+        return f"port{self._numbers[name]}"
+
+    def _inside(self, name):
+        return ["nsenter", f"--net=/run/netns/{self._space(name)}"]
+
     def _write_files(self):
         folder = Path(self._folder.name)
         hosts_file = folder / "hosts"
-        lines = [f"{_SUBNET}.{number} {name}" for number, name in enumerate(self.names, start=1)]
+        lines = [f"{self.address(name)} {name}" for name in self._numbers]
         hosts_file.write_text("127.0.0.1 localhost\n" + "\n".join(lines) + "\n", encoding="ascii")
         self._agent = folder / "agent"
         self._agent.write_text(
@@ -99,18 +156,18 @@ class VirtualHosts:
         _ip("-n", self._switch, "link", "add", "name", "bridge", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "bridge", "up")
 
-    def _make_host(self, number, namespace):
-        port = f"port{number}"
-        _ip("netns", "add", namespace)
-        _ip("-n", namespace, "link", "set", "lo", "up")
-        _ip("link", "add", "name", "eth1", "netns", namespace, "type", "veth",
+    def _make_host(self, name):
+        space, port = self._space(name), self._port(name)
+        _ip("netns", "add", space)
+        _ip("-n", space, "link", "set", "lo", "up")
+        _ip("link", "add", "name", "eth1", "netns", space, "type", "veth",
             "peer", "name", port, "netns", self._switch)  # fmt: skip
-        _ip("-n", namespace, "addr", "add", f"{_SUBNET}.{number}/24", "dev", "eth1")
-        _ip("-n", namespace, "link", "set", "eth1", "up")
+        _ip("-n", space, "addr", "add", f"{self.address(name)}/24", "dev", "eth1")
+        _ip("-n", space, "link", "set", "eth1", "up")
         _ip("-n", self._switch, "link", "set", port, "master", "bridge")
         _ip("-n", self._switch, "link", "set", port, "up")
-        if self._rate:
-            for place, device in ((namespace, "eth1"), (self._switch, port)):
+        if self._rate and name in self.names:
+            for place, device in ((space, "eth1"), (self._switch, port)):
                 _quietly("tc", "-n", place, "qdisc", "add", "dev", device, "root", "tbf",
                          "rate", self._rate, "burst", "128kb", "latency", "20ms")  # fmt: skip
 
@@ -119,8 +176,8 @@ def _ip(*arguments):
     _quietly("ip", *arguments)
 
 
-def _quietly(*command):
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+def _quietly(*command, text=""):
+    done = subprocess.run(command, input=text, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise UserError(
             f"virtual hosts cannot be made: '{' '.join(command)}' says: {done.stderr.strip()}"
