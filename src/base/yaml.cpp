@@ -235,8 +235,14 @@ void apply_override(YamlNode& root, const std::string& assignment, Problems& pro
   }
   YamlNode value = parse_yaml(assignment.substr(equals + 1), "", problems);
   value.place = "command line";
+  const std::vector<OverrideKey> keys = keys_of(assignment.substr(0, equals));
+  if (keys.size() > static_cast<size_t>(kYamlMaxDepth)) {
+    problems.add(fmt::format("command line: '{}': nested deeper than {} levels.", assignment,
+                             kYamlMaxDepth));
+    return;
+  }
   YamlNode* at = &root;
-  for (const OverrideKey& key : keys_of(assignment.substr(0, equals))) {
+  for (const OverrideKey& key : keys) {
     at = child(*at, key);
     if (at == nullptr) {
       problems.add(fmt::format("command line: '{}': there is no '{}' to set.", assignment,

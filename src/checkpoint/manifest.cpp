@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "base/json.hpp"
 #include "checkpoint/digest.hpp"
 
 namespace rondo::checkpoint {
@@ -40,13 +41,38 @@ void require(bool condition, std::string_view what) {
   if (!condition) throw base::UserError(std::string(what));
 }
 
+int64_t number_of(const Json& value, std::string_view name) {
+  const auto number = base::whole_number(value);
+  require(number.has_value(), fmt::format("{} is not a whole number of 64 bits", name));
+  return *number;
+}
+int64_t number_at(const Json& object, const char* key) { return number_of(object.at(key), key); }
+
+const Json& list_at(const Json& object, const char* key) {
+  const Json& list = object.at(key);
+  require(list.is_array(), fmt::format("{} is not a list", key));
+  return list;
+}
+
+uint32_t checksum_of(const Json& value) {
+  const int64_t number = number_of(value, "crc32c");
+  require(number >= 0 && number <= std::numeric_limits<uint32_t>::max(),
+          "crc32c is not of 32 bits");
+  return static_cast<uint32_t>(number);
+}
+
+// Not empty, and within [0, end).
+bool lies_within(base::Slice slice, int64_t end) {
+  return slice.begin >= 0 && slice.begin < slice.end && slice.end <= end;
+}
+
 bool plain_file_name(const std::string& name) {
   return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos;
 }
 
 LogicalTensor tensor_of(const Json& json) {
-  LogicalTensor tensor{json.at("name").get<std::string>(),
-                       json.at("shape").get<std::vector<int64_t>>()};
+  LogicalTensor tensor{json.at("name").get<std::string>(), {}};
+  for (const Json& size : list_at(json, "shape")) tensor.shape.push_back(number_of(size, "shape"));
   require(!tensor.name.empty() && !tensor.shape.empty(), "a tensor has no name or no shape");
   int64_t count = 1;
   for (const int64_t size : tensor.shape) {
@@ -61,31 +87,33 @@ Segment segment_of(const Json& item) {
   require(item.is_array() && (item.size() == 4 || item.size() == 6),
           "a segment is neither [tensor, begin, end, offset] nor [tensor, begin, length, stride, "
           "count, offset]");
-  const auto number = [&](size_t i) { return item[i].get<int64_t>(); };
-  const auto tensor = item[0].get<size_t>();
-  if (item.size() == 4) return {tensor, base::Slice{number(1), number(2)}, number(3)};
-  return {tensor, {number(1), number(2), number(3), number(4)}, number(5)};
+  const auto number = [&](size_t i) { return number_of(item[i], "a number of a segment"); };
+  const auto tensor = static_cast<size_t>(number(0));
+  if (item.size() == 6) return {tensor, {number(1), number(2), number(3), number(4)}, number(5)};
+  const base::Slice slice{number(1), number(2)};
+  require(lies_within(slice, std::numeric_limits<int64_t>::max()), "a segment has no elements");
+  return {tensor, slice, number(3)};
 }
 
 Shard shard_of(const Json& json, const std::vector<LogicalTensor>& tensors) {
   Shard shard;
   shard.file = json.at("file").get<std::string>();
   require(plain_file_name(shard.file), fmt::format("'{}' is not a plain file name", shard.file));
-  shard.bytes = json.at("bytes").get<int64_t>();
-  shard.data_at = json.at("data_at").get<int64_t>();
-  shard.elements = json.at("elements").get<int64_t>();
+  shard.bytes = number_at(json, "bytes");
+  shard.data_at = number_at(json, "data_at");
+  shard.elements = number_at(json, "elements");
   shard.frame = json.at("frame").get<std::string>();
   require(shard.data_at >= 0 && shard.elements >= 1 && shard.bytes >= shard.data_at &&
               (shard.bytes - shard.data_at) / 4 >= shard.elements,
           fmt::format("{}: {} elements at byte {} do not fit into {} bytes", shard.file,
                       shard.elements, shard.data_at, shard.bytes));
   int64_t next = 0;
-  for (const Json& item : json.at("parts")) {
+  for (const Json& item : list_at(json, "parts")) {
     Part part;
-    part.range = {item.at("begin").get<int64_t>(), item.at("end").get<int64_t>()};
-    part.crc32c = item.at("crc32c").get<std::vector<uint32_t>>();
+    part.range = {number_at(item, "begin"), number_at(item, "end")};
+    for (const Json& one : list_at(item, "crc32c")) part.crc32c.push_back(checksum_of(one));
     require(
-        part.range.begin == next && part.range.size() >= 1 && part.range.end <= shard.elements &&
+        part.range.begin == next && lies_within(part.range, shard.elements) &&
             static_cast<int64_t>(part.crc32c.size()) == base::ceil_div(part.range.size(), kBlock),
         fmt::format("{}: the part at element {} is malformed", shard.file, part.range.begin));
     next = part.range.end;
@@ -94,7 +122,7 @@ Shard shard_of(const Json& json, const std::vector<LogicalTensor>& tensors) {
   require(next == shard.elements,
           fmt::format("{}: parts end at element {} of {}", shard.file, next, shard.elements));
   next = 0;
-  for (const Json& item : json.at("segments")) {
+  for (const Json& item : list_at(json, "segments")) {
     const Segment segment = segment_of(item);
     require(segment.tensor < tensors.size() && segment.offset == next &&
                 range_fault(tensors[segment.tensor], segment.elements).empty() &&
@@ -125,25 +153,31 @@ Manifest manifest_of(const Json& json) {
   Manifest manifest;
   manifest.id = json.at("id").get<std::string>();
   manifest.name = json.at("name").get<std::string>();
-  manifest.step = json.at("step").get<int64_t>();
+  manifest.step = number_at(json, "step");
   manifest.digest = json.at("digest").get<std::string>();
   parse_digest(manifest.digest);
   manifest.state = json.at("state");
   require(manifest.state.is_object(), "state is not an object");
   std::set<std::string> names;
-  for (const Json& item : json.at("tensors")) {
+  for (const Json& item : list_at(json, "tensors")) {
     manifest.tensors.push_back(tensor_of(item));
     require(names.insert(manifest.tensors.back().name).second,
             fmt::format("tensor {} is there twice", manifest.tensors.back().name));
   }
   names.clear();
-  for (const Json& item : json.at("shards")) {
+  for (const Json& item : list_at(json, "shards")) {
     manifest.shards.push_back(shard_of(item, manifest.tensors));
     require(names.insert(manifest.shards.back().file).second,
             fmt::format("shard {} is there twice", manifest.shards.back().file));
   }
-  manifest.logical_bytes = json.at("logical").at("bytes").get<int64_t>();
+  manifest.logical_bytes = number_at(json.at("logical"), "bytes");
   manifest.logical_hash = json.at("logical").at("hash").get<std::string>();
+  int64_t all_bytes = manifest.logical_bytes;
+  bool possible = all_bytes >= 0;
+  for (const Shard& shard : manifest.shards) {
+    possible = possible && !__builtin_add_overflow(all_bytes, shard.bytes, &all_bytes);
+  }
+  require(possible, "the sizes of its files are impossible");
   const std::string fault = coverage_fault(manifest.tensors, manifest.shards);
   require(fault.empty(), fault);
   return manifest;
@@ -247,11 +281,12 @@ std::string manifest_text(const Manifest& manifest) {
 }
 
 Manifest parse_manifest(const std::string& text, const std::string& path) {
+  const Json json =
+      base::parse_json(text, fmt::format("{}: is not a usable manifest: its text", path), "");
   try {
-    const Json json = Json::parse(text);
     require(json.is_object() && json.value("format", "") == kFormat,
             fmt::format("it is not of the format {}", kFormat));
-    const int64_t version = json.at("version").get<int64_t>();
+    const int64_t version = number_at(json, "version");
     require(version >= 1 && version <= kVersion,
             fmt::format("its version is {}, this program reads versions 1 to {}: use a newer rondo",
                         version, kVersion));

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/json.hpp"
 #include "data/packed_format.hpp"
 #include "data/step_order.hpp"
 #include "storage/hdf5.hpp"
@@ -45,8 +46,7 @@ json read_plan(const std::string& folder) {
     base::fail_user("{}: is not a packed set: it has no {}. `rondo pack` makes one.", folder,
                     kPlanFile);
   }
-  const json plan = json::parse(base::read_text(path), nullptr, false);
-  if (plan.is_discarded()) base::fail_user("{}: is not valid JSON. Pack again.", path);
+  const json plan = base::parse_json(base::read_text(path), path + ":", "Pack again.");
   if (!plan.is_object() || plan.value("format", json()) != kPackedFormat) {
     base::fail_user("{}: \"format\" is not \"{}\".", path, kPackedFormat);
   }
@@ -55,6 +55,15 @@ json read_plan(const std::string& folder) {
                     plan.value("version", json()).dump(), kPackedVersion);
   }
   return plan;
+}
+
+// A whole number of plan.json.
+int64_t number_at(const std::string& folder, const json& object, const char* key) {
+  const auto number = base::whole_number(object.at(key));
+  if (!number) {
+    base::fail_user("{}/{}: \"{}\" is not a whole number. Pack again.", folder, kPlanFile, key);
+  }
+  return *number;
 }
 
 // Documents must lie end to end from the pack's begin on.
@@ -96,11 +105,11 @@ PackedSet PackedSet::open(const std::string& folder, int64_t vocab) {
   set.pack_offsets_.push_back(0);
   int64_t packs = 0;
   try {
-    set.seq_len_ = plan.at("seq_len").get<int64_t>();
+    set.seq_len_ = number_at(folder, plan, "seq_len");
     set.plan_hash_ = plan.at("plan_hash").get<std::string>();
     set.tokenizer_hash_ = plan.at("tokenizer_hash").get<std::string>();
     set.account_ = plan.at("account");
-    packs = set.account_.at("packs").get<int64_t>();
+    packs = number_at(folder, set.account_, "packs");
     set.weight_ = set.account_.at("weight").get<double>();
     for (const json& source : set.account_.at("sources")) {
       set.sources_.push_back(source.at("name").get<std::string>());
@@ -127,9 +136,9 @@ PackedSet PackedSet::open(const std::string& folder, int64_t vocab) {
 
 void PackedSet::open_shard(const json& entry) {
   const std::string path = folder_ + "/" + entry.at("file").get<std::string>();
-  const auto bytes = entry.at("bytes").get<int64_t>();
-  const auto packs = entry.at("packs").get<int64_t>();
-  const auto documents = entry.at("documents").get<int64_t>();
+  const auto bytes = number_at(folder_, entry, "bytes");
+  const auto packs = number_at(folder_, entry, "packs");
+  const auto documents = number_at(folder_, entry, "documents");
   const Hdf5File hdf5 = Hdf5File::open_read(path);
   Shard shard{.file = base::File::open_read(path),
               .first_pack = this->packs(),

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/json.hpp"
 
 namespace rondo::data {
 
@@ -78,10 +78,13 @@ void expect_rows(const Hdf5File& file, const char* name, Type type, int64_t rows
 }  // namespace
 
 std::vector<std::string> paths_of(const std::string& source_files) {
-  const auto files = nlohmann::json::parse(source_files, nullptr, false);
+  const auto files = base::try_parse_json(source_files);
   std::vector<std::string> paths;
-  if (!files.is_array()) return paths;
-  for (const auto& file : files) paths.push_back(file.value("path", std::string()));
+  if (!files || !files->is_array()) return paths;
+  for (const auto& file : *files) {
+    const bool has_path = file.is_object() && file.contains("path") && file["path"].is_string();
+    paths.push_back(has_path ? file["path"].get<std::string>() : "");
+  }
   return paths;
 }
 
@@ -165,16 +168,17 @@ void TokenizedFile::read_tags() {
   expect_rows(hdf5_, "tag_offsets", Type::kInt64, examples() + 1);
   expect_rows(hdf5_, "tags", Type::kUint16, tag_offsets_.back());
   tags_ = hdf5_.read_all<uint16_t>("tags");
-  const auto names = nlohmann::json::parse(hdf5_.text_attribute("tag_names"), nullptr, false);
+  const auto names = base::try_parse_json(hdf5_.text_attribute("tag_names"));
   const auto is_text = [](const nlohmann::json& name) { return name.is_string(); };
-  if (!names.is_array() || !std::ranges::all_of(names, is_text)) {
+  if (!names || !names->is_array() || !std::ranges::all_of(*names, is_text)) {
     base::fail_user("{}: attribute tag_names is not a JSON list of texts.", path());
   }
-  tag_names_ = names.get<std::vector<std::string>>();
-  const auto wrong = std::ranges::find_if(tags_, [&](auto tag) { return tag >= names.size(); });
+  tag_names_ = names->get<std::vector<std::string>>();
+  const auto wrong =
+      std::ranges::find_if(tags_, [&](auto tag) { return tag >= tag_names_.size(); });
   if (wrong != tags_.end()) {
     base::fail_user("{}: tags[{}] = {}, but tag_names has {} entries.", path(),
-                    wrong - tags_.begin(), *wrong, names.size());
+                    wrong - tags_.begin(), *wrong, tag_names_.size());
   }
 }
 

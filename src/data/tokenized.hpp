@@ -31,7 +31,8 @@ struct TokenizedInfo {
   int64_t file_bytes = 0;
 };
 
-// Paths in an attribute source_files, which Origin::file counts; none where it is no list.
+// Paths in an attribute source_files, which Origin::file counts; none where it is no list, and ""
+// for an entry without one.
 std::vector<std::string> paths_of(const std::string& source_files);
 
 // The attributes of a file alone; cheap. UserError as for TokenizedFile::open.

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/json.hpp"
 
 namespace rondo::model {
 namespace {
@@ -289,12 +290,7 @@ void read_rope(Reader& reader, Shape& shape) {
 }  // namespace
 
 Shape parse_hf_config(std::string_view text, const std::string& path) {
-  Json json;
-  try {
-    json = Json::parse(text);
-  } catch (const Json::exception& error) {
-    base::fail_user("{} is not valid JSON: {}.", path, error.what());
-  }
+  const Json json = base::parse_json(text, path, "Download the file again.");
   if (!json.is_object()) base::fail_user("{}: expected a JSON object.", path);
   Reader reader(json, path);
 

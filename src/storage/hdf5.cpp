@@ -69,6 +69,18 @@ Type type_of<double>() {
   return Type::kFloat64;
 }
 
+namespace {
+
+// Called by the library before it opens the file that an external link names.
+herr_t refuse_external_link(const char* /*parent_file*/, const char* /*parent_group*/,
+                            const char* /*child_file*/, const char* /*child*/, unsigned* /*flags*/,
+                            hid_t /*access*/, void* leads_out) {
+  *static_cast<bool*>(leads_out) = true;
+  return -1;
+}
+
+}  // namespace
+
 int64_t element_count(const std::vector<int64_t>& shape) {
   int64_t count = 1;
   for (const int64_t extent : shape) count *= extent;
@@ -116,10 +128,13 @@ Hdf5File Hdf5File::create(const std::string& path) {
 
 bool Hdf5File::has(const std::string& name) const {
   const Hdf5Lock lock;
+  bool leads_out = false;
+  const Handle access = make_properties(H5P_LINK_ACCESS, path_);
+  TRY_HDF5(H5Pset_elink_cb, path_, access.get(), refuse_external_link, &leads_out);
   // H5Lexists fails where an intermediate group is missing, so each is asked for in turn.
   for (size_t at = name.find_first_not_of('/'); at < name.size();) {
     const size_t end = std::min(name.find('/', at), name.size());
-    if (H5Lexists(file_.get(), name.substr(0, end).c_str(), H5P_DEFAULT) <= 0) {
+    if (H5Lexists(file_.get(), name.substr(0, end).c_str(), access.get()) <= 0) {
       H5Eclear2(H5E_DEFAULT);
       return false;
     }
@@ -128,9 +143,23 @@ bool Hdf5File::has(const std::string& name) const {
   return true;
 }
 
+bool Hdf5File::can_hold(uint64_t bytes) const {
+  hsize_t size = 0;
+  TRY_HDF5(H5Fget_filesize, path_, file_.get(), &size);
+  return bytes <= size;
+}
+
 Handle Hdf5File::open_dataset(const std::string& name) const {
   if (!has(name)) base::fail_user("{}: dataset {} is missing.", path_, name);
-  Handle dataset(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  bool leads_out = false;
+  const Handle access = make_properties(H5P_DATASET_ACCESS, path_);
+  TRY_HDF5(H5Pset_elink_cb, path_, access.get(), refuse_external_link, &leads_out);
+  Handle dataset(H5Dopen2(file_.get(), name.c_str(), access.get()), H5Dclose);
+  if (leads_out) {
+    H5Eclear2(H5E_DEFAULT);
+    base::fail_user("{}: dataset {} is a link to another file. Copy the data into this one.", path_,
+                    name);
+  }
   if (dataset.get() < 0) {
     base::fail_user("{}: {} cannot be opened as a dataset: {}.", path_, name, hdf5_error());
   }
@@ -163,14 +192,15 @@ std::vector<int64_t> Hdf5File::checked_shape(const Handle& dataset, const std::s
   if (dimensions == 0) base::fail_user("{}: dataset {} is a single value.", path_, name);
   std::vector<hsize_t> size(static_cast<size_t>(dimensions));
   TRY_HDF5(H5Sget_simple_extent_dims, path_, space.get(), size.data(), nullptr);
-  // Corrupted extents must not become a giant allocation, so they are held against what is stored.
+  // Corrupted extents must not become a giant allocation, so they are held against what is stored,
+  // and that, which may be corrupted too, against the file.
   const hsize_t stored_bytes = H5Dget_storage_size(dataset.get());
   hsize_t bytes = static_cast<hsize_t>(bytes_of(type));
   bool overflow = false;
   for (const hsize_t extent : size) {
     overflow = __builtin_mul_overflow(bytes, extent, &bytes) || overflow;
   }
-  if (overflow || bytes > stored_bytes) {
+  if (overflow || bytes > stored_bytes || !can_hold(bytes)) {
     base::fail_user("{}: dataset {} of shape ({}) is not stored in full: {} bytes found.", path_,
                     name, fmt::join(size, ", "), stored_bytes);
   }

@@ -80,9 +80,10 @@ class Hdf5File {
   int64_t int_attribute(const std::string& name) const;
   bool has_attribute(const std::string& name) const;
 
-  // UserError (file, dataset, found, expected) unless the dataset exists, is contiguous or chunked
-  // without filters or external storage, is stored in full, and has exactly this type (class, sign,
-  // width, little-endian) and number of dimensions. Returns its shape.
+  // UserError (file, dataset, found, expected) unless the dataset exists in this file (not behind
+  // an external link), is contiguous or chunked without filters or external storage, is stored in
+  // full, and has exactly this type (class, sign, width, little-endian) and number of dimensions.
+  // Returns its shape.
   std::vector<int64_t> expect(const std::string& name, Type type, int dimensions) const;
 
   // Rows [begin, begin + count) of the first dimension into out, which holds count * (product of
@@ -126,6 +127,8 @@ class Hdf5File {
  private:
   Hdf5File(Handle file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
   Handle open_dataset(const std::string& name) const;
+  // Whether so many bytes can lie in the file at all.
+  bool can_hold(uint64_t bytes) const;
   Handle open_attribute(const std::string& name) const;
   void write_attribute(const std::string& name, hid_t type, const void* value);
   // Shape of a checked dataset, of any number of dimensions.

@@ -65,7 +65,12 @@ std::string Hdf5File::text_attribute(const std::string& name) const {
     H5free_memory(value);
     return text;
   }
-  std::string text(H5Tget_size(type.get()), '\0');
+  const size_t bytes = H5Tget_size(type.get());
+  if (!can_hold(bytes)) {
+    base::fail_user("{}: attribute {} is damaged: {} bytes long, which the file is not.", path_,
+                    name, bytes);
+  }
+  std::string text(bytes, '\0');
   if (H5Aread(attribute.get(), type.get(), text.data()) < 0) {
     base::fail_user("{}: attribute {} cannot be read: {}.", path_, name, hdf5_error());
   }

@@ -9,9 +9,9 @@
 #include <bit>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/json.hpp"
 
 namespace rondo::storage {
 namespace {
@@ -47,29 +47,9 @@ const DtypeName& entry_of(Dtype dtype) {
 
 constexpr std::string_view kAgain = "Download or copy the file again.";
 
-// JSON in which each object has each key once. `what` begins the messages.
-Json parse_json(std::string_view text, const std::string& what) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key) {
-      auto key = value.get<std::string>();
-      if (!keys.back().insert(key).second && duplicate.empty()) duplicate = std::move(key);
-    }
-    return true;
-  };
-  Json json;
-  try {
-    json = Json::parse(text, watch);
-  } catch (const Json::exception& error) {
-    base::fail_user("{} is not valid JSON: {}. {}", what, error.what(), kAgain);
-  }
-  if (!duplicate.empty()) {
-    base::fail_user("{} has the key \"{}\" twice; each name must occur once. {}", what, duplicate,
-                    kAgain);
-  }
+// A JSON object. `what` begins the messages.
+Json parse_object(std::string_view text, const std::string& what) {
+  Json json = base::parse_json(text, what, kAgain);
   if (!json.is_object()) {
     base::fail_user("{} is {}, expected a JSON object. {}", what, json.type_name(), kAgain);
   }
@@ -130,10 +110,7 @@ struct Range {
   std::string name;
 };
 
-bool is_size(const Json& value) {
-  return value.is_number_unsigned() &&
-         value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-}
+bool is_size(const Json& value) { return base::whole_number(value).value_or(-1) >= 0; }
 
 // One tensor's entry, checked by itself; its byte range within the data goes to `range`.
 TensorInfo parse_entry(const std::string& path, const std::string& name, const Json& entry,
@@ -208,7 +185,7 @@ void check_tiling(const std::string& path, std::vector<Range> ranges, int64_t da
 
 // Index file -> name of the file of each tensor.
 std::map<std::string, std::string> read_index(const std::string& path) {
-  const Json index = parse_json(base::read_text(path), path);
+  const Json index = parse_object(base::read_text(path), path);
   if (!index.contains("weight_map") || !index["weight_map"].is_object() ||
       index["weight_map"].empty()) {
     base::fail_user("{}: no \"weight_map\" from tensor names to file names. {}", path, kAgain);
@@ -240,7 +217,7 @@ std::string_view name_of(Dtype dtype) { return entry_of(dtype).name; }
 void SafetensorsReader::add_file(const std::string& path) {
   base::File file = base::File::open_read(path);
   const std::string header = read_header(file);
-  const Json json = parse_json(header, fmt::format("{}: the header", path));
+  const Json json = parse_object(header, fmt::format("{}: the header", path));
   const int64_t data_begin = 8 + static_cast<int64_t>(header.size());
   std::vector<Range> ranges;
   for (const auto& [name, entry] : json.items()) {

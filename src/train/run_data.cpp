@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "base/json.hpp"
 #include "data/evaluation_words.hpp"
 #include "data/pack.hpp"
 #include "data/packed_format.hpp"
@@ -61,16 +62,20 @@ std::string settings_hash(const SourceSection& source) {
 // The first of `source_files` (docs/formats/tokenized.md) of `made` that is not what it was; "" if
 // none.
 std::string changed_text(const std::string& made, const std::string& source_files) {
-  const auto files = nlohmann::json::parse(source_files, nullptr, false);
-  if (!files.is_array()) {
-    base::fail_user("{}: the attribute source_files is not a JSON list.", made);
+  using nlohmann::json;
+  const auto files = base::try_parse_json(source_files);
+  const auto has_path = [](const json& file) {
+    return file.is_object() && file.contains("path") && file["path"].is_string() &&
+           file["path"] != "";
+  };
+  if (!files || !files->is_array() || !std::ranges::all_of(*files, has_path)) {
+    base::fail_user("{}: the attribute source_files is not a JSON list of files.", made);
   }
-  for (const auto& file : files) {
-    const auto path = file.value("path", std::string());
+  for (const auto& file : *files) {
+    const auto path = file["path"].get<std::string>();
     const bool same = std::filesystem::exists(path) &&
-                      static_cast<int64_t>(std::filesystem::file_size(path)) ==
-                          file.value("bytes", int64_t{-1}) &&
-                      base::hash_file(path) == file.value("xxh3", std::string());
+                      file.value("bytes", json()) == std::filesystem::file_size(path) &&
+                      file.value("xxh3", json()) == base::hash_file(path);
     if (!same) return path;
   }
   return {};

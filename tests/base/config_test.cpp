@@ -173,6 +173,9 @@ TEST(Config, OverridesSetValuesAndSayWhatIsWrong) {
   EXPECT_THAT(problems_of("lr: 1\n", c, {"batch.pack=9"}),
               testing::HasSubstr("command line: unknown key 'batch.pack'"));
   EXPECT_THAT(problems_of("lr: 1\n", c, {"nonsense"}), testing::HasSubstr("section.key=value"));
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "a.";
+  EXPECT_THAT(problems_of("lr: 1\n", c, {deep + "b=1"}), testing::HasSubstr("deeper than"));
 }
 
 TEST(Config, OverridesNumberTheItemsOfAListWithOrWithoutBrackets) {

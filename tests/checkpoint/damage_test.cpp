@@ -2,10 +2,12 @@
 // older checkpoint is used; when none is left, that is an error and never a fresh start.
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <mutex>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/hash.hpp"
 #include "checkpoint/manifest.hpp"
 #include "checkpoint/toy.hpp"
 #include "comm/local_world.hpp"
@@ -244,6 +246,20 @@ TEST(Manifest, ARewrittenTextIsCheckedForSense) {
               HasSubstr("malformed"));
   EXPECT_THAT(refused([](Manifest& m) { m.shards[0].segments[0].offset = 1; }),
               HasSubstr("malformed"));
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+  EXPECT_THAT(refused([](Manifest& m) {
+                m.shards[0].parts.push_back({{m.shards[0].elements, kLeast}, {}});
+              }),
+              HasSubstr("malformed"));
+  EXPECT_THAT(refused([](Manifest& m) {
+                m.shards[0].segments[0].elements = {1, kLeast};
+              }),
+              HasSubstr("malformed"));
+  EXPECT_THAT(refused([](Manifest& m) { m.logical_bytes = -1; }), HasSubstr("sizes"));
+  EXPECT_THAT(refused([](Manifest& m) {
+                for (auto& shard : m.shards) shard.bytes = std::numeric_limits<int64_t>::max();
+              }),
+              HasSubstr("sizes"));
   EXPECT_THAT(refused([](Manifest& m) { m.shards[0].segments.pop_back(); }),
               HasSubstr("segments end"));
   EXPECT_THAT(refused([](Manifest& m) { m.shards[0].parts[0].crc32c[0] ^= 1; }),
@@ -256,6 +272,30 @@ TEST(Manifest, ARewrittenTextIsCheckedForSense) {
   newer.replace(newer.find("\"version\": 2"), 12, "\"version\": 7");
   EXPECT_THAT(message_of<base::UserError>([&] { checkpoint::parse_manifest(newer, "M"); }),
               HasSubstr("its version is 7, this program reads versions 1 to 2"));
+}
+
+TEST(Manifest, NumbersListsAndNestingAreTakenLiterally) {
+  const TempFolder folder;
+  save_two(folder.path());
+  const std::string text = base::read_text(folder / "step-00000002/MANIFEST.json");
+  // With the hash that belongs to the changed text.
+  const auto refused = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    changed.replace(changed.find(from), from.size(), to);
+    changed.replace(changed.find(": \"") + 3, 32, 32, '0');
+    changed.replace(changed.find(": \"") + 3, 32, base::hash_hex(changed));
+    return message_of<base::UserError>([&] { checkpoint::parse_manifest(changed, "M"); });
+  };
+  EXPECT_THAT(refused("\"step\": 2", "\"step\": 2.5"), HasSubstr("step is not a whole number"));
+  EXPECT_THAT(refused("\"step\": 2", "\"step\": true"), HasSubstr("step is not a whole number"));
+  EXPECT_THAT(refused("\"step\": 2", "\"step\": 2, \"step\": 3"), HasSubstr("\"step\" twice"));
+  EXPECT_THAT(refused("\"data_at\":", "\"data_at\":1e300, \"x\":"),
+              HasSubstr("data_at is not a whole number"));
+  EXPECT_THAT(refused("\"crc32c\":[", "\"crc32c\":[4294967296,"), HasSubstr("32 bits"));
+  EXPECT_THAT(refused("\"crc32c\":[", "\"crc32c\":1,\"x\":["), HasSubstr("crc32c is not a list"));
+  EXPECT_THAT(refused("\"state\": {", "\"state\": {\"x\": " + std::string(200'000, '[') +
+                                          std::string(200'000, ']') + ","),
+              HasSubstr("nested deeper than 64 levels"));
 }
 
 }  // namespace

@@ -151,6 +151,8 @@ TEST(PackedSet, RefusesAPlanThatIsNotAsTheFormatSays) {
       {[](auto& plan) { plan.erase("shards"); }, "shards"},
       {[](auto& plan) { plan["seq_len"] = "long"; }, "plan.json"},
       {[](auto& plan) { plan["seq_len"] = 63; }, "63 were expected"},
+      {[](auto& plan) { plan["seq_len"] = 64.5; }, "\"seq_len\" is not a whole number"},
+      {[](auto& plan) { plan["shards"][0]["packs"] = 1e300; }, "\"packs\" is not a whole number"},
       {[](auto& plan) { plan["plan_hash"] = "0"; }, "plan_hash"},
       {[](auto& plan) { plan["account"]["packs"] = 1; }, "plan.json says 1"},
       {[](auto& plan) { plan["shards"] = nlohmann::json::array(); }, "hold 0 packs"},
@@ -165,6 +167,9 @@ TEST(PackedSet, RefusesAPlanThatIsNotAsTheFormatSays) {
   make_set(folder);
   base::write_text_durably(folder / "out/plan.json", "{\"format\": ");
   EXPECT_THAT(read_all(folder), HasSubstr("not valid JSON"));
+  base::write_text_durably(folder / "out/plan.json",
+                           std::string(200'000, '[') + std::string(200'000, ']'));
+  EXPECT_THAT(read_all(folder), HasSubstr("nested deeper than 64 levels"));
 }
 
 }  // namespace

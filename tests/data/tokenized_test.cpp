@@ -68,6 +68,12 @@ TEST(TokenizedFile, RefusesATokenThatTheModelHasNot) {
   EXPECT_THAT(user_error([&] { file.read_tokens(2, tokens); }), HasSubstr("is -1"));
 }
 
+TEST(TokenizedFile, PathsOfItsSourcesAreTextsOfAList) {
+  EXPECT_EQ(paths_of(R"([{"path": "a"}, {"path": 1}, 2, {}, {"path": "b"}])"),
+            (std::vector<std::string>{"a", "", "", "", "b"}));
+  for (const char* none : {"{}", "1", "[", ""}) EXPECT_TRUE(paths_of(none).empty()) << none;
+}
+
 // A valid file of two examples, changed by `change` before it is closed.
 std::string refusal(const std::function<void(Hdf5File&)>& change,
                     const std::vector<std::string>& left_out) {

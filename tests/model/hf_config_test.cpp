@@ -152,6 +152,8 @@ TEST(HfConfig, WhatChangesTheComputationIsNeverIgnored) {
   expect_refused(Json::object(), "vocab_size is missing", missing);
   EXPECT_THROW(parse_hf_config("{", "m/config.json"), base::UserError);
   EXPECT_THROW(parse_hf_config("[]", "m/config.json"), base::UserError);
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  EXPECT_THROW(parse_hf_config("{\"rope\":" + deep + "}", "m/config.json"), base::UserError);
 }
 
 TEST(HfConfig, HarmlessKeysAreAccepted) {

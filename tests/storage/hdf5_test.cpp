@@ -195,6 +195,47 @@ TEST(Hdf5File, RefusesBigEndianFilteredAndUnwrittenDatasets) {
   EXPECT_THAT(user_error([&] { file.read_all<int32_t>("late"); }), HasSubstr("not stored in full"));
 }
 
+TEST(Hdf5File, RefusesLinksToOtherFiles) {
+  const TempFolder folder;
+  const std::string other = make_file(folder);
+  const std::string path = folder / "links.h5";
+  Hdf5File::create(path).close();
+  {
+    const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+    H5Lcreate_external(other.c_str(), "i32", file.get(), "out", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_external(other.c_str(), "/", file.get(), "root", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_soft("root/i32", file.get(), "soft", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_soft("soft", file.get(), "itself", H5P_DEFAULT, H5P_DEFAULT);
+  }
+  const Hdf5File file = Hdf5File::open_read(path);
+  for (const char* name : {"out", "soft", "itself"}) {
+    EXPECT_THAT(user_error([&] { file.read_all<int32_t>(name); }),
+                AllOf(HasSubstr(name), HasSubstr("is a link to another file")));
+  }
+  EXPECT_THAT(user_error([&] { file.read_all<int32_t>("root/i32"); }), HasSubstr("is missing"));
+}
+
+// A dataset whose extent and size were changed alike, to something larger than the file.
+TEST(Hdf5File, HoldsSizesAgainstTheFile) {
+  const TempFolder folder;
+  const std::string path = folder / "large.h5";
+  Hdf5File made = Hdf5File::create(path);
+  made.write_all("values", std::vector<uint8_t>(1234));
+  made.close();
+  std::string bytes = base::read_text(path);
+  const auto number = [](uint64_t value) {
+    return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
+  };
+  int changed = 0;
+  for (size_t at; (at = bytes.find(number(1234))) != std::string::npos; ++changed) {
+    bytes.replace(at, 8, number(uint64_t{1} << 62));
+  }
+  EXPECT_GE(changed, 2);
+  write_text(path, bytes);
+  EXPECT_THAT(user_error([&] { Hdf5File::open_read(path).read_all<uint8_t>("values"); }),
+              HasSubstr("not stored in full"));
+}
+
 TEST(Hdf5File, SaysWhatAnUnusableFileIs) {
   const TempFolder folder;
   const auto open = [&](const std::string& name) {

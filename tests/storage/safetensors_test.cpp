@@ -85,6 +85,11 @@ std::vector<Malformed> malformed() {
       {"MetadataNotText", file_of("{\"__metadata__\":{\"n\":1}," + four + "}", 4),
        "__metadata__ must map texts to texts"},
       {"MetadataNotObject", file_of("{\"__metadata__\":\"pt\"," + four + "}", 4), "__metadata__"},
+      {"DeepNesting",
+       file_of("{\"a\":{\"dtype\":" + std::string(200'000, '[') + std::string(200'000, ']') +
+                   ",\"shape\":[1],\"data_offsets\":[0,4]}}",
+               4),
+       "nested deeper than 64 levels"},
       {"UnknownDtype", file_of("{" + entry("a", "F31", "[1]", "[0,4]") + "}", 4),
        "unknown dtype \"F31\""},
       {"EntryNotObject", file_of(R"({"a":[1]})", 0), "exactly dtype, shape and data_offsets"},
