@@ -136,6 +136,10 @@ class VirtualCluster:
         """Starts the daemon of a node, after a crash too."""
         self._start(name, ["slurmd", "-f", self.folder / "slurm.conf", "-N", name])
 
+    def set_down(self, name):
+        """As an administrator, or a health check, who knows that the node is lost."""
+        self.client("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=lost")
+
     def wait_for_nodes(self, names=None):
         """Waits until the nodes, by default all, can be given to a job."""
         wanted = set(names or self.hosts.names)
