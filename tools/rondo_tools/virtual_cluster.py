@@ -22,7 +22,7 @@ from rondo_tools.virtual_hosts import VirtualHosts
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "sinfo", "nft")
 _CONTROLLER = "ctl"
 _COMMAND_S = 60
-_START_S = 30
+_START_S = 60
 # What differs from a common cluster: times are short (a requeued job waits for cred_expire, a
 # silent node is down after SlurmdTimeout), and no node is held back after it was down. TreeWidth
 # must not exceed the nodes of a job: above, a fence of PMIx does not wait for other nodes.
