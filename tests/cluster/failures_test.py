@@ -1,5 +1,4 @@
-"""A job that loses a node, a link or the controller, or meets another in its run folder, ends as if
-undisturbed, or says why it cannot."""
+"""A job that loses a node or a link is requeued and ends as if undisturbed."""
 
 import time
 import unittest
@@ -27,6 +26,8 @@ class Failures(cluster_case.ClusterCase):
         job = self.submit("batch", self.paced("batch", parallel={"deadline_s": 5}))
         self.wait_for_step("batch", 15)
         self.cluster.hosts.crash("n1")
+        # Slurm itself takes most of a minute to see it, as in the test above.
+        self.cluster.set_down("n1")
         self.addCleanup(self.cluster.start_node, "n1")
         end = self.expect_done("batch", job)
         self.assertEqual(end["NodeList"], "n[2-3]", self.log("batch"))
@@ -51,64 +52,6 @@ class Failures(cluster_case.ClusterCase):
         end = self.expect_done("cut", job)
         self.assertEqual(end["NodeList"], "n[1,3]", self.log("cut"))
         self.expect_undisturbed("cut")
-
-    def test_a_start_that_slurm_gave_up_and_that_lives_on_changes_nothing(self):
-        # One rank, so that nothing keeps it from going on alone; its node is cut from the
-        # controller, not from the files.
-        steps = (1500, 20)
-        config = self.paced("orphan", steps)
-        job = self.submit("orphan", config, "-N", 1, "-n", 1)
-        self.wait_for_step("orphan", 15)
-        node = self.cluster.job(job)["NodeList"]
-        self.cluster.hosts.cut(node)
-        self.addCleanup(self.cluster.hosts.heal, node)
-        self.cluster.client(
-            "scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"
-        )  # fmt: skip
-        self.cluster.wait_for_job(job, lambda now: now["JobState"] == "RUNNING"
-                                  and now["NodeList"] != node, cluster_case.RESTART_S)  # fmt: skip
-        cluster_case.wait_until(
-            lambda: self.log("orphan").count("resumed from") == 1,
-            cluster_case.RESTART_S,
-            lambda: self.log("orphan"),
-        )
-        self.expect_done("orphan", job)
-        self.cluster.hosts.heal(node)
-        self.expect_undisturbed("orphan", steps, ranks=1)
-
-    def test_the_controller_is_restarted(self):
-        job = self.submit("controller", self.paced("controller"))
-        self.wait_for_step("controller", 15)
-        self.cluster.stop_controller()
-        before = self.steps_done("controller")
-        self.wait_for_step("controller", before + 5)
-        self.cluster.start_controller()
-        end = self.expect_done("controller", job)
-        self.assertEqual(end["Restarts"], "0", self.log("controller"))
-        self.expect_undisturbed("controller")
-
-    def test_of_two_jobs_on_one_run_folder_the_second_is_refused(self):
-        config = self.paced("shared")
-        first = self.submit("shared", config)
-        self.wait_for_step("shared", 1)
-        second = self.submit("second", config, "-N", 1, "-n", 1)
-        end = self.wait_until_over(second)
-        self.assertEqual((end["JobState"], end["ExitCode"]), ("FAILED", "2:0"), self.log("second"))
-        self.assertEqual(end["Restarts"], "0")
-        self.assertIn(f"(job {first})", self.log("second"))
-        self.expect_done("shared", first)
-        self.expect_undisturbed("shared")
-
-    def test_a_node_that_fails_the_check_is_excluded(self):
-        check = self.folder / "check"
-        check.write_text('#!/bin/sh\necho "no licence on $(hostname)"; [ "$(hostname)" != n1 ]\n')
-        check.chmod(0o755)
-        job = self.submit("check", self.paced("check"), environment={"RONDO_NODE_CHECK": check})
-        end = self.expect_done("check", job)
-        self.assertIn("node n1 is not healthy", self.log("check"))
-        self.assertIn("no licence on n1", self.log("check"))
-        self.assertEqual((end["NodeList"], end["ExcNodeList"]), ("n[2-3]", "n1"))
-        self.expect_undisturbed("check")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ class Stops(cluster_case.ClusterCase):
         steps = (300, 20)
         config = self.paced("limit", steps)
         job = self.submit("limit", config, "-t", 1, "--signal=B:USR1@40")
+        self.cluster.wait_for_job(job, lambda now: now["Restarts"] == "1", cluster_case.END_S)
+        # Or it would be asked again at every look.
+        self.cluster.client("scontrol", "update", f"JobId={job}", "TimeLimit=10")
         self.expect_stopped_and_ended("limit", job, steps)
 
     def test_by_a_file_in_the_run_folder(self):

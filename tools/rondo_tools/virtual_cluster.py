@@ -22,7 +22,7 @@ from rondo_tools.virtual_hosts import VirtualHosts
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "sinfo", "nft")
 _CONTROLLER = "ctl"
 _COMMAND_S = 60
-_START_S = 30
+_START_S = 60
 # What differs from a common cluster: times are short (a requeued job waits for cred_expire, a
 # silent node is down after SlurmdTimeout), and no node is held back after it was down. TreeWidth
 # must not exceed the nodes of a job: above, a fence of PMIx does not wait for other nodes.
@@ -135,6 +135,10 @@ class VirtualCluster:
     def start_node(self, name):
         """Starts the daemon of a node, after a crash too."""
         self._start(name, ["slurmd", "-f", self.folder / "slurm.conf", "-N", name])
+
+    def set_down(self, name):
+        """As an administrator, or a health check, who knows that the node is lost."""
+        self.client("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=lost")
 
     def wait_for_nodes(self, names=None):
         """Waits until the nodes, by default all, can be given to a job."""
