@@ -46,6 +46,10 @@ foreach(folder base comm kernels plan storage parallel data model checkpoint gen
   endif()
 endforeach()
 
+# LD_PRELOAD of tests/e2e/failing_calls_test.py, beside the rondo binary.
+add_library(failing_calls SHARED ${CMAKE_SOURCE_DIR}/tests/support/shim/failing_calls.c)
+target_link_libraries(failing_calls PRIVATE ${CMAKE_DL_LIBS})
+
 # The C++ side of tests/model/oracle_test.py, which finds it beside the rondo binary.
 rondo_test_program(model_oracle model ${CMAKE_SOURCE_DIR}/tests/model/oracle/main.cpp)
 

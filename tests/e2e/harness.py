@@ -74,15 +74,15 @@ def command(arguments, ranks=1, launcher=False):
     return (["mpirun", "-q", "-n", str(ranks)] if ranks > 1 else []) + [RONDO, *words]
 
 
-def rondo(*arguments, ranks=1, launcher=False):
-    return run_command(command(arguments, ranks, launcher))
+def rondo(*arguments, ranks=1, launcher=False, environment=None):
+    return run_command(command(arguments, ranks, launcher), environment)
 
 
-def run_command(words):
-    """A command line in the environment of the tests, to its end."""
+def run_command(words, environment=None):
+    """A command line in the environment of the tests, and what is added to it, to its end."""
     return subprocess.run(
         words,
-        env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO},
+        env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO} | (environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -103,10 +103,10 @@ def tool(name, *arguments):
 class Job:
     """A start of the program that can be killed with everything it has started."""
 
-    def __init__(self, *arguments, ranks=1, launcher=False):
+    def __init__(self, *arguments, ranks=1, launcher=False, environment=None):
         self.process = subprocess.Popen(
             command(arguments, ranks, launcher),
-            env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO},
+            env=ONE_THREAD | os.environ | {"RONDO_BINARY": RONDO} | (environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

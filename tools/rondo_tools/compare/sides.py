@@ -10,7 +10,6 @@ from pathlib import Path
 from rondo_tools.environment import REPOSITORY
 from rondo_tools.errors import UserError
 
-_PEER_PROCESS = Path(__file__).with_name("peer_process.py")
 _THREADS_PER_RANK = "1"
 
 
@@ -43,8 +42,27 @@ def run_rondo(binary, ranks, layers, steps):
     return json.loads(_launch(binary, ranks, arguments, {}, "rondo bench step"))
 
 
+def run_rondo_checkpoint(binary, ranks, size, saves, folder):
+    """The JSON object of `rondo bench checkpoint`."""
+    arguments = ["bench", "checkpoint", "--bytes", size, "--saves", saves, "--folder", folder]
+    return json.loads(_launch(binary, ranks, arguments, {}, "rondo bench checkpoint"))
+
+
 def run_peer(peer, ranks, layers, steps, compiled):
     """The same figures, as far as they are needed, of FSDP2 or DDP."""
+    arguments = ["--peer", peer, "--layers", layers, "--steps", steps]
+    arguments += ["--compile"] if compiled else []
+    return _run_process("peer_process.py", arguments, ranks, f"the peer {peer}")
+
+
+def run_dcp(ranks, size, saves, folder):
+    """The same of torch.distributed.checkpoint."""
+    arguments = ["--bytes", size, "--saves", saves, "--folder", folder]
+    return _run_process("dcp_process.py", arguments, ranks, "torch.distributed.checkpoint")
+
+
+def _run_process(file, arguments, ranks, says):
+    """What a program of this folder writes to its --result, on so many ranks."""
     never = str(1 << 40)
     settings = {
         "PYTHONPATH": os.pathsep.join(
@@ -57,10 +75,9 @@ def run_peer(peer, ranks, layers, steps, compiled):
     }
     with tempfile.TemporaryDirectory(prefix="rondo-compare-") as folder:
         result = Path(folder) / "result.json"
-        arguments = [_PEER_PROCESS, "--peer", peer, "--layers", layers, "--steps", steps]
-        arguments += ["--store", Path(folder) / "store", "--result", result]
-        arguments += ["--compile"] if compiled else []
-        _launch(sys.executable, ranks, arguments, settings, f"the peer {peer}")
+        program = Path(__file__).with_name(file)
+        command = [program, *arguments, "--store", Path(folder) / "store", "--result", result]
+        _launch(sys.executable, ranks, command, settings, says)
         found = json.loads(result.read_text(encoding="ascii"))
     if "error" in found:
         raise UserError(found["error"])
