@@ -6,10 +6,10 @@
 #include <fmt/ranges.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 
 #include "app/command.hpp"
+#include "app/exit_code.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
 #include "base/config.hpp"
@@ -57,18 +57,6 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
     if (parser.got_subcommand(command.name)) return command.run(context);
   }
   throw base::UserError(no_command(parser, commands));
-}
-
-// For launch/run, which cannot always learn it from mpirun: the last thing that rank 0 does is to
-// write the exit code of the program to the file that RONDO_EXIT_FILE names. That file is of the
-// launcher's node: elsewhere its folder is missing, and nothing is written.
-void leave_exit_code(int rank, int code) {
-  const char* path = std::getenv("RONDO_EXIT_FILE");
-  if (rank != 0 || path == nullptr) return;
-  if (std::FILE* file = std::fopen(path, "w")) {
-    fmt::print(file, "{}\n", code);
-    std::fclose(file);
-  }
 }
 
 // Never returns: all ranks end with the code of the error, and it is told once.
