@@ -197,7 +197,9 @@ class Ranks {
       return text + "Look at the file system of the run.\n";
     }
     if (!missed_.empty()) {
-      return "ranks wait for each other in different operations, a bug in rondo:\n" +
+      return "ranks wait for each other in different operations, by a bug in rondo or a message "
+             "that "
+             "the network has lost:\n" +
              positions(waiting);
     }
     return positions(waiting) +

@@ -30,7 +30,8 @@ class HangReports {
   comm::RankReport own(const base::Phases::State& state,
                        const comm::FlightRecorders& recorders) const;
   // Writes the report of this rank and waits up to `seconds` for those of the others. On the lowest
-  // rank that has reported: what they say, for a person; "" on the others.
+  // rank that has reported: what they say, for a person; "" on the others, and where it was told
+  // before.
   std::string meet(const comm::RankReport& own, double seconds = kMeetSeconds) const;
   // It was told: writes summary.txt, after which all ranks end.
   void told(const std::string& text) const;

@@ -99,7 +99,8 @@ TEST(HangText, NamesARankBehindInAnotherGroup) {
       report(1, {group("control", {0, 1, 2}, 4, kWaiting), group("data", {0, 1, 2}, 6, kDone)}),
       report(2, {group("control", {0, 1, 2}, 3, kDone), group("data", {0, 1, 2}, 7, kWaiting)})};
   EXPECT_EQ(hang_text(reports, places(3)),
-            fmt::format("{}ranks wait for each other in different operations, a bug in rondo:\n"
+            fmt::format("{}ranks wait for each other in different operations, by a bug in rondo or "
+                        "a message that the network has lost:\n"
                         "rank 1 waits in group control, operation 4: sum_scatter of 4096 float32 "
                         "(gradients)\n"
                         "ranks 0, 2 wait in {}",

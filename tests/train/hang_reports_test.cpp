@@ -42,6 +42,7 @@ std::vector<std::string> meet(const std::string& folder, int size, int silent, i
     reports.told(text);
     EXPECT_EQ(base::read_text(reports.folder() + "/summary.txt"), text);
     EXPECT_TRUE(reports.wait_for_told(60));
+    EXPECT_EQ(reports.meet(reports.own(stuck(), *recorders), 60), "");  // late
   });
   return told;
 }
