@@ -6,10 +6,10 @@
 #include <fmt/ranges.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 
 #include "app/command.hpp"
+#include "app/exit_code.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
 #include "base/config.hpp"
@@ -57,20 +57,6 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
     if (parser.got_subcommand(command.name)) return command.run(context);
   }
   throw base::UserError(no_command(parser, commands));
-}
-
-// For launch/run, which cannot always learn it from mpirun: the last thing that rank 0 does before
-// it leaves MPI is to write the exit code of the program to the file that RONDO_EXIT_FILE names.
-// Leaving may take minutes: daemons of Open MPI that were sent SIGTERM sleep and answer nobody, and
-// mpirun waits for those it cannot reach. That file is of the launcher's node: elsewhere its folder
-// is missing, and nothing is written. The first code that is written stays.
-void leave_exit_code(int code) {
-  const char* path = std::getenv("RONDO_EXIT_FILE");
-  if (path == nullptr) return;
-  if (std::FILE* file = std::fopen(path, "a")) {
-    if (std::ftell(file) == 0) fmt::print(file, "{}\n", code);
-    std::fclose(file);
-  }
 }
 
 // Never returns: all ranks end with the code of the error, and it is told once.

@@ -6,6 +6,7 @@
 
 #include "app/command.hpp"
 #include "app/config_options.hpp"
+#include "app/hang_watch.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
 #include "train/base_model.hpp"
@@ -30,6 +31,8 @@ Command train_command() {
               train::base_shape(config, context.control);
               return base::Exit::kDone;
             }
+            // Outlives the groups, whose ends may wait for ranks that are gone.
+            HangWatch hang_watch(config, context);
             context.runtime.check_collectives(config.parallel.check_collectives);
             const auto group = context.runtime.make_group();
             group->set_deadline(config.parallel.deadline_s);
@@ -42,7 +45,8 @@ Command train_command() {
                                                .host = context.runtime.host(),
                                                .version = version_line(),
                                                .job_end = environment("SLURM_JOB_END_TIME"),
-                                               .faults = *faults});
+                                               .faults = *faults,
+                                               .watchdog = hang_watch.watchdog()});
             end_no_more();
             return end;
           }};

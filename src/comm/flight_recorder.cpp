@@ -9,25 +9,46 @@
 
 namespace rondo::comm {
 
+int64_t FlightRecorder::next() const {
+  const std::scoped_lock hold(mutex_);
+  return last_ + 1;
+}
+
 void FlightRecorder::add(const Record& record) {
-  RONDO_CHECK(record.call.sequence == next());
+  const std::scoped_lock hold(mutex_);
+  RONDO_CHECK(record.call.sequence == last_ + 1);
   ring_[slot_of(record.call.sequence)] = record;
   last_ = record.call.sequence;
 }
 
-void FlightRecorder::set_done(int64_t sequence, Clock::time_point time) {
+Record* FlightRecorder::find(int64_t sequence) {
   Record& record = ring_[slot_of(sequence)];
-  if (record.call.sequence == sequence) record.done = time;
+  return record.call.sequence == sequence ? &record : nullptr;
+}
+
+void FlightRecorder::set_blocks(int64_t sequence, bool blocks) {
+  const std::scoped_lock hold(mutex_);
+  if (Record* record = find(sequence)) record->blocks = blocks;
+}
+
+void FlightRecorder::set_done(int64_t sequence, Clock::time_point time) {
+  const std::scoped_lock hold(mutex_);
+  if (Record* record = find(sequence)) record->done = time;
 }
 
 void FlightRecorder::set_waited(int64_t sequence, double waited_s) {
-  Record& record = ring_[slot_of(sequence)];
-  if (record.call.sequence == sequence) record.waited_s = waited_s;
+  const std::scoped_lock hold(mutex_);
+  Record* record = find(sequence);
+  if (record == nullptr) return;
+  record->waited_s = waited_s;
+  record->blocks = false;
 }
 
-std::vector<Record> FlightRecorder::recent() const {
+std::vector<Record> FlightRecorder::recent(int64_t most) const {
+  const std::scoped_lock hold(mutex_);
   std::vector<Record> records;
-  for (int64_t sequence = std::max<int64_t>(1, next() - kKept); sequence < next(); ++sequence) {
+  const int64_t count = std::min({last_, kKept, most});
+  for (int64_t sequence = last_ - count + 1; sequence <= last_; ++sequence) {
     records.push_back(ring_[slot_of(sequence)]);
   }
   return records;

@@ -1,12 +1,13 @@
 // Flight recorder: the last operations of a group, kept at all times for reports of failures.
 //
-// A ring of fixed size: recording neither allocates nor reads the clock. Belongs to its Group and
-// is used by the thread of that group alone.
+// A ring of fixed size: recording neither allocates nor reads the clock. Filled by the thread of
+// its Group; any thread may read it, even while that one is stuck in an operation.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +28,8 @@ struct Record {
   Purpose purpose = Purpose::kOther;
   int64_t bytes = 0;  // of the larger tensor
   Clock::time_point started{};
+  // The host is in the call that starts it, or in wait().
+  bool blocks = false;
   // When wait() returned, or poll() found it done before.
   std::optional<Clock::time_point> done = std::nullopt;
   // Time in wait(), once it has returned.
@@ -38,20 +41,24 @@ class FlightRecorder {
   static constexpr int64_t kKept = 256;
 
   // The number of the next operation; the first is 1.
-  int64_t next() const { return last_ + 1; }
+  int64_t next() const;
 
   // record.call.sequence is next().
   void add(const Record& record);
-  // Nothing where the operation is no longer kept.
+  // Each: nothing where the operation is no longer kept.
+  void set_blocks(int64_t sequence, bool blocks);
   void set_done(int64_t sequence, Clock::time_point time);
   void set_waited(int64_t sequence, double waited_s);
 
-  // At most kKept, the oldest first.
-  std::vector<Record> recent() const;
+  // At most kKept and at most `most`, the oldest first.
+  std::vector<Record> recent(int64_t most = kKept) const;
 
  private:
   static size_t slot_of(int64_t sequence) { return static_cast<size_t>(sequence % kKept); }
+  // Null when it is no longer kept.
+  Record* find(int64_t sequence);
 
+  mutable std::mutex mutex_;  // of what follows
   std::array<Record, kKept> ring_;
   int64_t last_ = 0;
 };

@@ -50,6 +50,7 @@ Flight::Flight(const Call& call, End end, Clock::time_point began, Clock::time_p
       recorder_(recorder),
       group_(group) {
   traffic_->start_s += start_s_;
+  recorder_->set_blocks(call_.sequence, false);
   if (end_ == End::kInStart) done(started);
 }
 
@@ -104,6 +105,7 @@ void Work::wait() {
   const auto with_recent = [&](const std::exception& error) {
     return fmt::format("{}\n{}", error.what(), pending->flight.recent_text());
   };
+  pending->flight.waits();
   try {
     pending->wait();
   } catch (const base::Overdue& error) {
@@ -125,19 +127,21 @@ void check_tensor(const at::Tensor& tensor) {
 template <class Start>
 Work Group::begin(Operation operation, const at::Tensor& larger, Purpose purpose,
                   const Start& start, int root) {
-  const Call call{.sequence = recorder_.next(),
+  const Call call{.sequence = recorder_->next(),
                   .elements = larger.numel(),
                   .root = root,
                   .operation = operation,
                   .type = larger.scalar_type()};
   const int64_t bytes = larger.numel() * larger.element_size();
   const auto began = Clock::now();
-  recorder_.add({.call = call, .purpose = purpose, .bytes = bytes, .started = began});
+  recorder_->add(
+      {.call = call, .purpose = purpose, .bytes = bytes, .started = began, .blocks = true});
   Pending pending = start(call);
   Traffic& traffic = traffic_[static_cast<size_t>(purpose)];
   ++traffic.calls;
   traffic.bytes += bytes;
-  pending->flight = Flight(call, pending->end(), began, Clock::now(), &traffic, &recorder_, &name_);
+  pending->flight =
+      Flight(call, pending->end(), began, Clock::now(), &traffic, recorder_.get(), &name_);
   return Work(std::move(pending));
 }
 
@@ -187,9 +191,10 @@ Work Group::all_to_all(at::Tensor out, at::Tensor in, Purpose purpose) {
 }
 
 std::unique_ptr<Group> Group::split(std::string name, int color, int key) {
-  auto part = start_split({.sequence = recorder_.next(), .operation = Operation::kSplit},
+  auto part = start_split({.sequence = recorder_->next(), .operation = Operation::kSplit},
                           std::move(name), color, key);
   part->set_deadline(deadline_s_);
+  if (recorders_) part->list_in(recorders_);
   return part;
 }
 
@@ -200,6 +205,12 @@ Traffic Group::traffic() const {
 }
 
 std::string Group::recent_text() const { return lines_of(recent(), name_, ""); }
+
+void Group::list_in(std::shared_ptr<FlightRecorders> recorders) {
+  recorders_ = std::move(recorders);
+  // Alone it waits for nobody.
+  if (size() > 1) recorders_->add(name_, world_ranks(), recorder_);
+}
 
 void Group::set_deadline(double deadline_s) {
   RONDO_CHECK(deadline_s >= 0, "a deadline of {} s", deadline_s);

@@ -18,6 +18,7 @@
 
 #include "comm/call.hpp"
 #include "comm/flight_recorder.hpp"
+#include "comm/flight_recorders.hpp"
 
 namespace rondo::comm {
 
@@ -57,6 +58,7 @@ class Flight {
 
   const Call& call() const { return call_; }
   const std::string& group() const { return *group_; }
+  void waits() { recorder_->set_blocks(call_.sequence, true); }
   // The first call counts.
   void done(Clock::time_point time);
   void waited(Clock::time_point from, Clock::time_point to);
@@ -116,6 +118,8 @@ class Group {
   virtual int size() const = 0;
   // "self", "local", "mpi" or "nccl".
   virtual std::string_view backend() const = 0;
+  // The ranks of the run that its ranks are; empty where the backend does not know.
+  virtual std::vector<int> world_ranks() const { return {}; }
   const std::string& name() const { return name_; }
 
   // Collective over this group: the ranks that give the same `color` (at least 0) become a group of
@@ -147,8 +151,11 @@ class Group {
   // For all purposes.
   Traffic traffic() const;
   // The last operations of this rank in this group, the oldest first; one line each.
-  std::vector<Record> recent() const { return recorder_.recent(); }
+  std::vector<Record> recent() const { return recorder_->recent(); }
   std::string recent_text() const;
+  // Lists this group, and all that are split off from now on, among `recorders`, for as long as
+  // each lives.
+  void list_in(std::shared_ptr<FlightRecorders> recorders);
 
   // How long Work::wait may take, for operations started from now on, before it throws a
   // SystemError that names the ranks which have not come to the operation; 0 (at first): for ever.
@@ -179,7 +186,8 @@ class Group {
   std::string name_;
   double deadline_s_ = 0;
   std::array<Traffic, kPurposes> traffic_{};
-  FlightRecorder recorder_;
+  std::shared_ptr<FlightRecorder> recorder_ = std::make_shared<FlightRecorder>();
+  std::shared_ptr<FlightRecorders> recorders_;
 };
 
 // A group of this rank alone.

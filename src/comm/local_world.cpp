@@ -98,6 +98,7 @@ class LocalGroup : public Group {
   int rank() const override { return rank_; }
   int size() const override { return meeting_->size(); }
   std::string_view backend() const override { return "local"; }
+  std::vector<int> world_ranks() const override { return world_ranks_; }
 
  protected:
   std::unique_ptr<Group> start_split(const Call& call, std::string name, int color,

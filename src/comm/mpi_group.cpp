@@ -127,6 +127,7 @@ class MpiGroup : public Group {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view backend() const override { return "mpi"; }
+  std::vector<int> world_ranks() const override { return waiting_.world_ranks(); }
 
   void poll() override {
     std::erase_if(under_way_.pending, [](MpiPending* pending) {

@@ -59,8 +59,10 @@ bool Runtime::all_arrive(double timeout_s) {
 }
 
 std::unique_ptr<Group> Runtime::make_group(std::string name) {
-  return make_mpi_group(std::move(name), MPI_COMM_WORLD,
-                        {.checked = check_collectives_, .watch = watch_});
+  auto group = make_mpi_group(std::move(name), MPI_COMM_WORLD,
+                              {.checked = check_collectives_, .watch = watch_});
+  group->list_in(recorders_);
+  return group;
 }
 
 void Runtime::leave(int code, bool in_order) {

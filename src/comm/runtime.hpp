@@ -32,6 +32,8 @@ class Runtime {
   // call before every collective, so that ranks which differ throw a Bug with the names of all
   // instead of hanging. Off at first, since it costs a synchronisation. The same on all ranks.
   void check_collectives(bool on) { check_collectives_ = on; }
+  // Of the groups made here, and of those split off them, while they live.
+  std::shared_ptr<FlightRecorders> recorders() const { return recorders_; }
   Control make_control() { return Control(make_group("control")); }
 
   // True when every rank calls this within `timeout_s`: after an error it tells a failure that all
@@ -53,6 +55,7 @@ class Runtime {
   bool check_collectives_ = false;
   std::unique_ptr<Meeting> meeting_;  // the communicator of all_arrive
   std::shared_ptr<Watch> watch_;      // of the groups made here
+  std::shared_ptr<FlightRecorders> recorders_ = std::make_shared<FlightRecorders>();
 };
 
 // Library version line of the MPI in use.

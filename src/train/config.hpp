@@ -173,6 +173,11 @@ struct CheckpointSection {
   std::string background = "auto";
   int64_t most_failures = 3;
 };
+struct WatchdogSection {
+  double factor = 10;
+  double least_s = 300;
+  double first_s = 1800;
+};
 struct EvaluateSection {
   bool at_start = true;
   StepInterval every;
@@ -244,6 +249,7 @@ struct Config {
   NonFiniteSection non_finite;
   SpikeSection spike;
   CheckpointSection checkpoint;
+  WatchdogSection watchdog;
   EvaluateSection evaluate;
   ExportSection exports;
   base::Named<SourceSection> sources;

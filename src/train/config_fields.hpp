@@ -349,6 +349,22 @@ void describe(V& v, CheckpointSection& c) {
 }
 
 template <class V>
+void describe(V& v, WatchdogSection& c) {
+  v("factor", c.factor,
+    {.meaning = "A step, or a batch of an evaluation, may take so many times the longest one of "
+                "its round so far; after that the run ends (exit code 3) with reports of all "
+                "ranks. 0: nothing is watched.",
+     .minimum = 0});
+  v("least_s", c.least_s,
+    {.meaning = "But so many seconds are always allowed. More where file systems stall.",
+     .minimum = 1});
+  v("first_s", c.first_s,
+    {.meaning = "Seconds allowed for the first step and batch of a round, and always for the "
+                "start, a load, a save and an export. Packing is not watched.",
+     .minimum = 1});
+}
+
+template <class V>
 void describe(V& v, EvaluateSection& c) {
   v("at_start", c.at_start,
     {.meaning = "Evaluate every held-out set before the first step. In a later round: where it "
@@ -525,6 +541,7 @@ void describe(V& v, Config& c) {
   v("non_finite", c.non_finite, {.meaning = "NaN and infinity."});
   v("spike", c.spike, {.meaning = "Losses and gradients that jump."});
   v("checkpoint", c.checkpoint, {.meaning = "Saving and resuming."});
+  v("watchdog", c.watchdog, {.meaning = "When a run that makes no progress is ended."});
   v("evaluate", c.evaluate, {.meaning = "Held-out losses."});
   v("export", c.exports, {.meaning = "Hugging Face folders."});
   v("sources", c.sources, {.meaning = "Named sets of examples.", .required = true});

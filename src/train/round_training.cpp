@@ -58,11 +58,13 @@ RoundEnd RoundTraining::run(RunState& state) {
                         parts_.config.run.print_every);
   const int64_t most_steps = parts_.config.run.max_steps;
   Saver& saver = parts_.saver;
+  parts_.watchdog.forget();
   if (!finish_pending(state)) return stopped(state);
   while (state.round_step < total_) {
     if (most_steps > 0 && state.step >= most_steps) return RoundEnd::kStepsReached;
     // Until something is saved: then ranks work for others.
     comm::ControlDeadline deadline(parts_.control, parts_.config.parallel.deadline_s);
+    parts_.watchdog.enter("step", state.step + 1);
     parts_.faults.reach("step_begun", state.step + 1);
     const Step step = compute(state);
     const StepResult& result = step.result;
@@ -208,16 +210,19 @@ Reaction RoundTraining::on_trouble(RunState& state, const StepResult& result) {
   return reaction;
 }
 
-std::optional<EvaluationRow> RoundTraining::evaluate() {
+std::optional<EvaluationRow> RoundTraining::evaluate(int64_t step) {
   const EvaluateSection& section = round_.evaluate.value;
   const auto evaluator = parts_.sets.evaluator(section.max_examples, parts_.config,
                                                parts_.mesh.data(), parts_.control);
-  return evaluator.evaluate(parts_.stepper, [this] { return !parts_.stop.reason().empty(); });
+  return evaluator.evaluate(parts_.stepper, [this, step] {
+    parts_.watchdog.enter("evaluation", step);
+    return !parts_.stop.reason().empty();
+  });
 }
 
 bool RoundTraining::finish_pending(RunState& state) {
   if (state.pending_line.empty()) return true;
-  const auto row = evaluate();
+  const auto row = evaluate(state.step);
   if (!row) return false;
   parts_.faults.reach("evaluated", state.step);
   log(with_evaluation(state.pending_line, *row));

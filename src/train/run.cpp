@@ -122,8 +122,11 @@ class Run {
     stepper_ = std::make_unique<Stepper>(*model_, control_);
     make_saver();
     check_inits(shape, newest ? static_cast<size_t>(state_.round) + 1 : 0);
+    hooks_.watchdog.enter("load", 0, base::Budget::kFixed);
     if (!newest) load_base();
+    hooks_.watchdog.enter("packing", 0, base::Budget::kNone);
     ensure_packed(data_, control_, group_, console_);
+    hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     control_.agree([&] { sets_ = std::make_unique<RunSets>(data_, config_, shape.vocab); });
     if (newest) {
       control_.agree([&] { resume(*newest); });
@@ -181,7 +184,8 @@ class Run {
     Saver::Settings settings = {.writer_group = writer_group(machine_.hosts, control_.rank(),
                                                              config_.checkpoint.writers_per_node),
                                 .background = control_.all_true(background),
-                                .faults = &hooks_.faults};
+                                .faults = &hooks_.faults,
+                                .watchdog = &hooks_.watchdog};
     if (folder_) {
       settings.check_owner = [this] { folder_->check_owner(); };
       settings.event = [this](const nlohmann::json& event) { folder_->event(event); };
@@ -224,6 +228,7 @@ class Run {
                               .control = control_,
                               .console = console_,
                               .faults = hooks_.faults,
+                              .watchdog = hooks_.watchdog,
                               .stop = *stop_,
                               .folder = folder_.get(),
                               .metrics = metrics_.get(),
@@ -244,6 +249,7 @@ class Run {
   // Collective. To the newest checkpoint from before what was found bad, or to the very start.
   Early go_back() {
     saver_->finish();
+    hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     skips_ = SkippedSteps(control_.broadcast_text(folder_ ? folder_->skipped_lines() : ""));
     control_.on_first([&] { remove_refused(config_, skips_); });
     const auto newest = find_newest(config_, control_, console_, skips_);
@@ -343,7 +349,10 @@ class Run {
   bool evaluate_row(const std::string& name) {
     const auto evaluator =
         sets_->evaluator(config_.evaluate.max_examples, config_, mesh_->data(), control_);
-    const auto row = evaluator.evaluate(*stepper_, [this] { return !stop_->reason().empty(); });
+    const auto row = evaluator.evaluate(*stepper_, [this] {
+      hooks_.watchdog.enter("evaluation", state_.step);
+      return !stop_->reason().empty();
+    });
     if (!row) return false;
     state_.matrix.set(name, *row);
     control_.on_first([&] {
@@ -367,6 +376,7 @@ class Run {
   // Weights, optimizer state and counters at the start of round i.
   Early begin_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
+    hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     // The first round starts from the base, which is loaded.
     if (round.init.kind == Init::Kind::kBase && i > 0) load_base();
     if (round.init.kind == Init::Kind::kCheckpoint) {
@@ -438,6 +448,7 @@ class Run {
                       round.gate->otherwise);
       }
     }
+    hooks_.watchdog.enter("export", state_.step, base::Budget::kFixed);
     const std::string exported = export_round(round);
     hooks_.faults.reach("exported", state_.step);
     control_.on_first([&] {

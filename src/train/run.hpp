@@ -15,6 +15,7 @@
 #include "base/console.hpp"
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "base/watchdog.hpp"
 #include "comm/control.hpp"
 #include "comm/group.hpp"
 #include "train/config.hpp"
@@ -31,6 +32,7 @@ struct RunHooks {
   std::string job_end;  // of the batch system's job, seconds since 1970; "": not known
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   base::Faults& faults;
+  base::Watchdog& watchdog;
 };
 
 // Collective over all ranks. kDone when every round is done, a gate ended the run, or run.max_steps

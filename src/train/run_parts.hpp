@@ -5,6 +5,7 @@
 
 #include "base/console.hpp"
 #include "base/fault.hpp"
+#include "base/watchdog.hpp"
 #include "comm/control.hpp"
 #include "parallel/mesh.hpp"
 #include "train/config.hpp"
@@ -23,6 +24,7 @@ struct RunParts {
   comm::Control& control;
   base::Console& console;
   base::Faults& faults;
+  base::Watchdog& watchdog;
   StopRequests& stop;
   RunFolder* folder;    // on rank 0, else null
   MetricsLog* metrics;  // the same

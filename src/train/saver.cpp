@@ -137,7 +137,13 @@ void Saver::reach(std::string_view point, int64_t step, const std::string& path)
   shard.write_at(shard.size() / 2, std::span(&byte, 1));
 }
 
+void Saver::watch(int64_t step) const {
+  if (settings_.watchdog == nullptr) return;
+  settings_.watchdog->enter("save", step, base::Budget::kFixed);
+}
+
 void Saver::begin(const RunState& state, const std::string& name, bool must) {
+  watch(state.step);
   check_copies(model_, state.step, control_);
   checkpoint::SaveRequest request;
   request.folder = folder_;
@@ -168,6 +174,7 @@ void Saver::finish() { finish(false); }
 
 void Saver::finish(bool must) {
   if (!writer_.in_flight()) return;
+  watch(saving_step_);
   const auto start = Clock::now();
   checkpoint::SaveResult result;
   try {

@@ -12,6 +12,7 @@
 
 #include "base/console.hpp"
 #include "base/fault.hpp"
+#include "base/watchdog.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/writer.hpp"
 #include "comm/control.hpp"
@@ -42,6 +43,7 @@ class Saver {
     // On rank 0: throws when this run may not write to its folder any more.
     std::function<void()> check_owner = [] {};
     base::Faults* faults = nullptr;
+    base::Watchdog* watchdog = nullptr;
     std::function<void(const nlohmann::json& event)> event = [](const nlohmann::json&) {};
   };
 
@@ -89,6 +91,7 @@ class Saver {
   // Forgives what is thrown while it may, else throws it again.
   void failed(const std::string& text, bool must);
   void reach(std::string_view point, int64_t step, const std::string& path) const;
+  void watch(int64_t step) const;
   void remove_old();
   std::set<std::string> round_names() const;
 

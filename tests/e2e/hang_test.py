@@ -1,0 +1,178 @@
+"""A run that makes no progress ends by itself, wherever its ranks are stuck, and says which rank
+holds up the others."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import harness
+
+LEAST_S = 3
+# The reports of the others, the end of the processes, a loaded machine.
+END_S = 20
+
+
+class Hang(harness.RunTest):
+    def job(self, ranks=3, launcher=True, fault="", **changes):
+        """Ranks in a long round whose collectives wait for ever."""
+        train = harness.write_tokenized(self.folder / "a.h5", harness.counting(1, 150))
+        config = self.recipe(
+            "run",
+            batch={"packs": 6, "micro_packs": 1},
+            run={"print_every": 4},
+            parallel={"deadline_s": 0},
+            watchdog={"factor": 10, "least_s": LEAST_S, "first_s": 30},
+            sources={"a": {"train": str(train)}},
+            rounds=[{"name": "first", "data": {"a": 1}, "steps": 1_000_000}],
+            **changes,
+        )
+        with environment(RONDO_FAULT=fault):
+            job = harness.Job("train", config, ranks=ranks, launcher=launcher)
+        self.addCleanup(job.kill)
+        self.assertTrue(job.read_until("first 4/"), job.output)
+        return job
+
+    def ranks_of(self, job):
+        """Process numbers of the ranks, in their order."""
+        found = {}
+        for process in harness.descendants(job.process.pid):
+            with contextlib.suppress(OSError):
+                variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+                program = Path(f"/proc/{process}/comm").read_text().strip()
+                for variable in variables:
+                    name, _, value = variable.partition(b"=")
+                    if program == "rondo" and name == b"OMPI_COMM_WORLD_RANK":
+                        found[int(value)] = process
+        return [found[rank] for rank in sorted(found)]
+
+    def expect_end(self, job, code=3):
+        """The job ends within its budget and some seconds, with all its processes."""
+        everything = harness.descendants(job.process.pid)
+        begin = time.monotonic()
+        self.assertEqual(job.finish(), code, job.output)
+        seconds = time.monotonic() - begin
+        self.assertLess(seconds, LEAST_S + END_S, job.output)
+        for process in everything:
+            self.expect_gone(process)
+        return seconds
+
+    def expect_gone(self, process):
+        until = time.monotonic() + END_S
+        while Path(f"/proc/{process}").exists():
+            self.assertLess(time.monotonic(), until, f"process {process} is still there")
+            time.sleep(0.1)
+
+    def reports(self):
+        """By rank, of the one hang of the run."""
+        (folder,) = (self.run_folder() / "hangs").iterdir()
+        self.assertIn("no progress", (folder / "summary.txt").read_text())
+        found = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
+        return {report["rank"]: report for report in found}
+
+    def test_a_rank_that_stops_is_named(self):
+        job = self.job()
+        stopped = self.ranks_of(job)[1]
+        os.kill(stopped, signal.SIGSTOP)
+        self.expect_end(job)
+        self.assertEqual(job.output.count("no progress"), 1, job.output)
+        self.assertRegex(job.output, rf"rank 1 \(\S+, pid {stopped}\) has made no report")
+        self.assertRegex(job.output, r"waits? for it in group \w+, operation \d+: \w+ of")
+        reports = self.reports()
+        for rank in (0, 2):
+            report = reports[rank]
+            waiting = [
+                operation
+                for group in report["groups"]
+                for operation in group["operations"]
+                if operation["state"] == "waiting"
+            ]
+            self.assertEqual(len(waiting), 1, report)
+
+    def test_a_rank_that_is_stuck_in_its_own_work_is_named_with_its_phase(self):
+        job = self.job(fault="step_begun:1:6:delay=600")
+        self.expect_end(job)
+        self.assertRegex(job.output, r"rank 1 \(.*\) is in no collective: phase 'step 6' for \d+ s")
+        self.assertRegex(job.output, r"waits? for it in group \w+, operation \d+: \w+ of")
+        reports = self.reports()
+        self.assertEqual(sorted(reports), [0, 1, 2])
+        self.assertEqual({report["step"] for report in reports.values()}, {6})
+
+    def test_no_rank_needs_a_launcher_to_end(self):
+        """Where mpirun is stuck as well: who runs ends, and the rest as soon as it runs again."""
+        job = self.job(launcher=False)
+        ranks = self.ranks_of(job)
+        os.kill(job.process.pid, signal.SIGSTOP)
+        os.kill(ranks[0], signal.SIGSTOP)
+        for rank in (1, 2):
+            self.expect_ended(ranks[rank])
+        os.kill(ranks[0], signal.SIGCONT)
+        self.expect_ended(ranks[0])
+        os.kill(job.process.pid, signal.SIGCONT)
+        self.expect_end(job)
+        self.assertEqual(job.output.count("no progress"), 1, job.output)
+        self.assertRegex(job.output, rf"rank 0 \(\S+, pid {ranks[0]}\) has made no report")
+        self.assertRegex(job.output, r"waits? for it in group \w+, operation \d+: \w+ of")
+        # The late one comes in addition.
+        self.assertEqual(sorted(self.reports()), [0, 1, 2])
+
+    def expect_ended(self, process):
+        """It may be left to its parent, which is stopped, to be buried."""
+        until = time.monotonic() + LEAST_S + END_S
+        while Path(f"/proc/{process}/stat").read_text().rsplit(")")[1].split()[0] != "Z":
+            self.assertLess(time.monotonic(), until, f"process {process} has not ended")
+            time.sleep(0.1)
+
+    def test_a_job_that_is_suspended_goes_on(self):
+        """And the budgets are no false alarm where there is progress."""
+        job = self.job()
+        ranks = self.ranks_of(job)
+        for process in ranks:
+            os.kill(process, signal.SIGSTOP)
+        time.sleep(2 * LEAST_S)
+        for process in ranks:
+            os.kill(process, signal.SIGCONT)
+        self.assertTrue(job.read_until("first ", times=20), job.output)
+        job.signal(signal.SIGTERM)
+        self.assertEqual(job.finish(), 75, job.output)
+        self.assertNotIn("no progress", job.output)
+        self.assertFalse((self.run_folder() / "hangs").exists())
+
+    def test_a_healthy_run_with_all_phases_is_left_alone(self):
+        train = harness.write_tokenized(self.folder / "a.h5", harness.counting(1, 40))
+        config = self.recipe(
+            "run",
+            watchdog={"factor": 10, "least_s": LEAST_S, "first_s": 30},
+            checkpoint={"every": 3},
+            evaluate={"every": 2},
+            sources={"a": {"train": str(train), "heldout": {"split": 8}}},
+            rounds=[
+                {"name": "first", "data": {"a": 1}, "steps": 8},
+                {"name": "second", "data": {"a": 1}, "steps": 8},
+            ],
+        )
+        done = self.train(config, ranks=2)
+        self.assertNotIn("no progress", done.stdout + done.stderr)
+        self.assertFalse((self.run_folder() / "hangs").exists())
+
+
+@contextlib.contextmanager
+def environment(**variables):
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+if __name__ == "__main__":
+    harness.unittest.main()
