@@ -93,10 +93,12 @@ std::vector<CollectiveTime> time_collectives(Group& world, double seconds) {
   std::vector<CollectiveTime> times;
   if (world.size() == 1) return times;
   for (const char* operation : {"all_gather", "sum_scatter"}) {
-    const double once = time_collective(world, operation, kBucketBytes, 1).seconds;
-    const auto repeats = static_cast<int64_t>(seconds / 2 / once);
-    times.push_back(time_collective(world, operation, kBucketBytes,
-                                    std::clamp<int64_t>(repeats, 1, kMostRepeats)));
+    CollectiveTime time = time_collective(world, operation, kBucketBytes, 1);
+    const auto repeats = static_cast<int64_t>(seconds / 2 / time.seconds) - 2;
+    if (repeats > 1) {
+      time = time_collective(world, operation, kBucketBytes, std::min(repeats, kMostRepeats));
+    }
+    times.push_back(time);
   }
   return times;
 }
