@@ -289,7 +289,9 @@ FilesMeasured measure_files(const std::string& folder, const comm::Hosts& hosts,
   measured.looked_s = budget.sight_s;
   OwnFolder own;
   control.on_first([&] {
-    measured.folder = fs::canonical(folder).string();
+    std::error_code error;
+    measured.folder = fs::canonical(folder, error).string();
+    if (error) base::fail_user("{}: cannot be found: {}.", folder, error.message());
     struct statfs status {};
     if (::statfs(measured.folder.c_str(), &status) != 0) {
       base::fail_errno("statfs", measured.folder);
