@@ -42,10 +42,15 @@ def missing_for_virtual_hosts():
 class VirtualHosts:
     """A context in which the hosts n1, n2, ... are there. Throws UserError where they cannot be."""
 
-    def __init__(self, count, rate=None):
-        """`rate`: of each link, in both directions, as tc writes it (1gbit); None: unshaped."""
+    def __init__(self, count, rate=None, rates=None):
+        """`rate`: of each link, in both directions, as tc writes it (1gbit); None: unshaped.
+
+        `rates`: other ones by the name of the host, {"n2": "100mbit"}.
+        """
         self.names = [f"n{number}" for number in range(1, count + 1)]
-        self._rate = rate
+        self._rates = dict.fromkeys(self.names, rate) | (rates or {})
+        if len(self._rates) != count:
+            raise UserError(f"rates are of the hosts {', '.join(self.names)}, found {rates}.")
         self._prefix = f"rondo{os.getpid()}"
         self._switch = f"{self._prefix}-switch"
 
@@ -58,7 +63,7 @@ class VirtualHosts:
             self._write_files()
             self._make_switch()
             for number, name in enumerate(self.names, start=1):
-                self._make_host(number, f"{self._prefix}-{name}")
+                self._make_host(number, f"{self._prefix}-{name}", self._rates[name])
         except BaseException:
             self.__exit__()
             raise
@@ -99,7 +104,7 @@ class VirtualHosts:
         _ip("-n", self._switch, "link", "add", "name", "bridge", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "bridge", "up")
 
-    def _make_host(self, number, namespace):
+    def _make_host(self, number, namespace, rate):
         port = f"port{number}"
         _ip("netns", "add", namespace)
         _ip("-n", namespace, "link", "set", "lo", "up")
@@ -109,10 +114,10 @@ class VirtualHosts:
         _ip("-n", namespace, "link", "set", "eth1", "up")
         _ip("-n", self._switch, "link", "set", port, "master", "bridge")
         _ip("-n", self._switch, "link", "set", port, "up")
-        if self._rate:
+        if rate:
             for place, device in ((namespace, "eth1"), (self._switch, port)):
                 _quietly("tc", "-n", place, "qdisc", "add", "dev", device, "root", "tbf",
-                         "rate", self._rate, "burst", "128kb", "latency", "20ms")  # fmt: skip
+                         "rate", rate, "burst", "128kb", "latency", "20ms")  # fmt: skip
 
 
 def _ip(*arguments):
