@@ -2,6 +2,7 @@
 // a long job. Sees to it that a fault which would hang other programs ends this one with a reason.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -27,8 +28,8 @@ namespace fs = std::filesystem;
 using base::Finding;
 using base::Status;
 
-// Nothing that the ranks do together here takes longer, unless one of them is gone.
-constexpr double kDeadlineSeconds = 120;
+// What ranks wait for each other before they say who has not come; at least, whatever --seconds.
+constexpr double kLeastDeadline = 60;
 
 struct SelftestOptions {
   std::string config;
@@ -90,15 +91,17 @@ class Selftest {
     control_.agree([&] {
       if (given()) config_ = train::read_config(options_.config, options_.overrides);
     });
-    const comm::ControlDeadline deadline(control_, kDeadlineSeconds);
+    const double deadline_s = std::max(kLeastDeadline, 2 * options_.seconds);
+    const comm::ControlDeadline deadline(control_, deadline_s);
     report_.hosts = comm::hosts_of(control_.gather_text(runtime_.host()));
     compare();
     if (base::worst(report_.findings) == Status::kFailed) {
       report_.findings.push_back({"all others", Status::kWarning, "not made, since ranks differ"});
       return;
     }
+    if (given()) read_shape();
     const auto world = runtime_.make_group();
-    world->set_deadline(kDeadlineSeconds);
+    world->set_deadline(deadline_s);
     report_.ranks = train::measure_ranks(report_.hosts, control_, *world, 0.02 * options_.seconds);
     report_.add(train::judge_ranks(report_.ranks, report_.hosts));
     report_.links = comm::measure_links(report_.hosts, control_, *world, 0.4 * options_.seconds);
@@ -124,6 +127,13 @@ class Selftest {
         same("configuration", hash, fmt::format("{} ({})", options_.config, hash), control_));
   }
 
+  // Before anything is measured: what is wrong with the configuration is said at once.
+  void read_shape() {
+    control_.agree([&] { train::check_ranks(config_, control_.size()); });
+    train::name_tokenizer(config_, control_);
+    shape_ = train::base_shape(config_, control_);
+  }
+
   void test_files() {
     std::string folder;
     control_.on_first([&] {
@@ -144,8 +154,6 @@ class Selftest {
   }
 
   void test_plan() {
-    train::name_tokenizer(config_, control_);
-    const model::Shape shape = train::base_shape(config_, control_);
     train::Machine machine;
     for (size_t r = 0; r < report_.ranks.size(); ++r) {
       machine.hosts.push_back(report_.hosts.names[report_.hosts.of_rank[r]]);
@@ -153,8 +161,11 @@ class Selftest {
       machine.memory = r == 0 ? memory : std::min(machine.memory, memory);
     }
     control_.agree(
-        [&] { report_.findings.push_back(train::judge_memory(config_, shape, machine)); });
-    report_.need = train::disk_need(config_, shape.parameters());
+        [&] { report_.findings.push_back(train::judge_memory(config_, shape_, machine)); });
+    report_.need = train::disk_need(config_, shape_.parameters());
+    // As rank 0 sees it, so that all ranks come to the same end.
+    report_.need->there =
+        std::stoll(control_.broadcast_text(fmt::format("{}", report_.need->there)));
     report_.findings.push_back(
         train::judge_disk(*report_.need, report_.files->free_bytes, report_.files->folder));
   }
@@ -163,6 +174,7 @@ class Selftest {
   comm::Control& control_;
   comm::Runtime& runtime_;
   train::Config config_;
+  model::Shape shape_;
   SelftestReport report_;
 };
 
@@ -197,7 +209,7 @@ Command selftest_command() {
                           "test files here (default: the run folder, or the current folder)");
         parser
             .add_option("--seconds", options->seconds, "about how long it may take (default: 40)")
-            ->check(CLI::Range(1.0, 3600.0));
+            ->check(CLI::Range(1.0, 600.0));
       },
       [options](Context& context) { return run(*options, context); }};
 }

@@ -22,6 +22,7 @@ NcclTested test_nccl(const Hosts& hosts, Control& control) {
   if (!has_nccl()) return {{check, Status::kOk, "not in this build, which runs on CPU"}, nullptr};
   double seconds = std::numeric_limits<double>::infinity();
   bool right = true;
+  std::string failure;
   try {
     const int index = hosts.local_rank(control.rank());
     std::shared_ptr<NcclDevice> device;
@@ -43,10 +44,14 @@ NcclTested test_nccl(const Hosts& hosts, Control& control) {
       seconds = std::min(seconds, spent.count());
     }
   } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  for (const std::string& text : control.gather_text(failure)) {
+    if (text.empty()) continue;
     return {
         {check, Status::kWarning,
          fmt::format("not usable: {}. Start one rank for each GPU; a run on CPU does not need it",
-                     error.what())},
+                     text)},
         nullptr};
   }
   if (!control.all_true(right)) {

@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <optional>
 #include <thread>
 
@@ -38,17 +38,22 @@ double seconds_since(Clock::time_point start) {
 }
 
 // statfs(2), linux/magic.h, and the headers of the parallel file systems.
+struct Kind {
+  int64_t magic;
+  const char* name;
+};
+constexpr std::array kKinds = {
+    Kind{0x6969, "nfs"},        Kind{0x0BD00BD0, "lustre"},  Kind{0x47504653, "gpfs"},
+    Kind{0x19830326, "beegfs"}, Kind{0x00C36400, "ceph"},    Kind{0x01021994, "tmpfs"},
+    Kind{0xEF53, "ext4"},       Kind{0x58465342, "xfs"},     Kind{0x9123683E, "btrfs"},
+    Kind{0x2FC12FC1, "zfs"},    Kind{0x794C7630, "overlay"}, Kind{0x65735546, "fuse"},
+    Kind{0xFF534D42, "cifs"},   Kind{0xFE534D42, "smb2"},    Kind{0x7461636F, "ocfs2"},
+    Kind{0x01161970, "gfs2"},   Kind{0x01021997, "9p"},      Kind{0x20030528, "orangefs"}};
+
 std::string kind_of(int64_t magic) {
-  static const std::map<int64_t, const char*> kKinds = {
-      {0x6969, "nfs"},         {0x0BD00BD0, "lustre"},  {0x47504653, "gpfs"},
-      {0x19830326, "beegfs"},  {0x00C36400, "ceph"},    {0x01021994, "tmpfs"},
-      {0xEF53, "ext4"},        {0x58465342, "xfs"},     {0x9123683E, "btrfs"},
-      {0x2FC12FC1, "zfs"},     {0x794C7630, "overlay"}, {0x65735546, "fuse"},
-      {0xFF534D42, "cifs"},    {0xFE534D42, "smb2"},    {0x517B, "smb"},
-      {0x7461636F, "ocfs2"},   {0x01161970, "gfs2"},    {0x01021997, "9p"},
-      {0x20030528, "orangefs"}};
-  const auto found = kKinds.find(magic & 0xFFFFFFFF);
-  return found == kKinds.end() ? fmt::format("0x{:X}", magic & 0xFFFFFFFF) : found->second;
+  const int64_t word = magic & 0xFFFFFFFF;
+  const auto* found = std::ranges::find(kKinds, word, &Kind::magic);
+  return found == kKinds.end() ? fmt::format("0x{:X}", word) : found->name;
 }
 
 // An open file under flock(), given back at the end.

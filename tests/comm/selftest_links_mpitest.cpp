@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "comm/selftest_links.hpp"
 #include "base/error.hpp"
+#include "comm/selftest_links.hpp"
 #include "support/world.hpp"
 
 namespace rondo::comm {

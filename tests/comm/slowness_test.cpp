@@ -83,7 +83,8 @@ TEST(FindSlow, OfTwoHostsNothingTells) {
 
 TEST(FindSlow, EquallyFastOnesAreFine) {
   for (size_t hosts = 3; hosts <= 6; ++hosts) {
-    const SlowHosts found = find_slow(hosts, all_links(hosts, [](auto, auto) { return 10.0; }), 0.6);
+    const SlowHosts found =
+        find_slow(hosts, all_links(hosts, [](auto, auto) { return 10.0; }), 0.6);
     EXPECT_TRUE(found.comparable);
     EXPECT_TRUE(found.hosts.empty() && found.links.empty());
   }
