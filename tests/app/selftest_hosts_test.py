@@ -40,7 +40,7 @@ class Hosts(harness.unittest.TestCase):
 
     def test_the_slow_one_is_named(self):
         with tempfile.TemporaryDirectory() as folder:
-            report = self.report("500mbit", {"n2": "50mbit"}, ("--folder", folder), expect=(3,))
+            report = self.report("1gbit", {"n2": "50mbit"}, ("--folder", folder), expect=(3,))
             self.assertEqual(os.listdir(folder), [])
         failed = [entry for entry in self.network(report) if entry["status"] == "failed"]
         self.assertEqual(len(failed), 1, report["checks"])
