@@ -121,10 +121,12 @@ class Selftest {
     report_.config = options_.config;
     report_.add({same("program", report_.program, report_.program, control_),
                  same("libraries", report_.libraries, report_.libraries, control_)});
-    if (!given()) return;
-    const std::string hash = base::hash_hex(train::resolved_yaml(config_)).substr(0, 12);
-    report_.findings.push_back(
-        same("configuration", hash, fmt::format("{} ({})", options_.config, hash), control_));
+    const std::string hash =
+        given() ? base::hash_hex(train::resolved_yaml(config_)).substr(0, 12) : "none";
+    const Finding config =
+        same("configuration", hash, fmt::format("{} ({})", options_.config, hash), control_);
+    if (given() || config.status != Status::kOk) report_.findings.push_back(config);
+    control_.same_on_all_ranks(fmt::format("{}", options_.seconds), "--seconds");
   }
 
   // Before anything is measured: what is wrong with the configuration is said at once.

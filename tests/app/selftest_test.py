@@ -159,6 +159,11 @@ class Plans(SelftestTest):
         self.assertEqual(status, "failed")
         self.assertRegex(text, "rank 0 has [0-9a-f]+; rank 1 has [0-9a-f]+: install")
 
+        report = self.report_of_two(first, [harness.RONDO, "selftest"])
+        status, text = self.status_of(report, "configuration")
+        self.assertEqual(status, "failed")
+        self.assertRegex(text, "rank 1 has none: ")
+
         version = harness.rondo("--version").stdout.split()[1].encode()
         other = self.folder / "other"
         program = Path(harness.RONDO).read_bytes()
