@@ -38,5 +38,6 @@ Command inspect_command();
 Command bench_command();
 Command plan_command();
 Command reference_command();
+Command selftest_command();
 
 }  // namespace rondo::app

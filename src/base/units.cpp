@@ -80,4 +80,16 @@ std::string format_duration(double seconds) {
   return fmt::format("{} s", whole);
 }
 
+std::string format_short(double seconds) {
+  if (std::abs(seconds) < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
+  if (std::abs(seconds) < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
+  return fmt::format("{:.2f} s", seconds);
+}
+
+std::string format_rate(double bytes_per_s) {
+  if (bytes_per_s < 1e6) return fmt::format("{:.1f} kB/s", bytes_per_s / 1e3);
+  if (bytes_per_s < 1e9) return fmt::format("{:.1f} MB/s", bytes_per_s / 1e6);
+  return fmt::format("{:.2f} GB/s", bytes_per_s / 1e9);
+}
+
 }  // namespace rondo::base

@@ -8,7 +8,7 @@
 
 namespace rondo::train {
 
-double calibrate(comm::Group& group) {
+double calibrate_rank(comm::Group& group) {
   constexpr int64_t kRows = 2048, kInner = 512, kColumns = 1408;
   constexpr int kTries = 12;
   // Values near 1 that no denormal number or zero can speed up or slow down.
@@ -26,7 +26,11 @@ double calibrate(comm::Group& group) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     best_s = std::min(best_s, seconds.count());
   }
-  at::Tensor rate = at::full({1}, 2.0 * kRows * kInner * kColumns / best_s, at::kDouble);
+  return 2.0 * kRows * kInner * kColumns / best_s;
+}
+
+double calibrate(comm::Group& group) {
+  at::Tensor rate = at::full({1}, calibrate_rank(group), at::kDouble);
   group.all_sum(rate, comm::Purpose::kMetrics).wait();
   return rate.item<double>();
 }

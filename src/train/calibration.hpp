@@ -9,4 +9,7 @@ namespace rondo::train {
 // once; FLOP/s summed over ranks.
 double calibrate(comm::Group& group);
 
+// Collective over the group. The same; FLOP/s of this rank.
+double calibrate_rank(comm::Group& group);
+
 }  // namespace rondo::train

@@ -133,6 +133,12 @@ TEST(Units, ParseAndFormat) {
   EXPECT_EQ(parse_count("x"), std::nullopt);
   EXPECT_EQ(format_bytes(1536), "1.50 KiB");
   EXPECT_EQ(format_duration(3725), "1h 02m");
+  EXPECT_EQ(format_short(1.25e-6), "1.2 us");
+  EXPECT_EQ(format_short(-0.00456), "-4.56 ms");
+  EXPECT_EQ(format_short(61.5), "61.50 s");
+  EXPECT_EQ(format_rate(999), "1.0 kB/s");
+  EXPECT_EQ(format_rate(48e6), "48.0 MB/s");
+  EXPECT_EQ(format_rate(1.25e9), "1.25 GB/s");
 }
 
 TEST(Errors, CodesFollowTheKind) {

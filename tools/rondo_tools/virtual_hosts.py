@@ -46,13 +46,16 @@ def missing_for_virtual_hosts():
 class VirtualHosts:
     """A context in which the hosts n1, n2, ... are there. Throws UserError where they cannot be."""
 
-    def __init__(self, count, rate=None, others=()):
+    def __init__(self, count, rate=None, rates=None, others=()):
         """`rate`: of each link, in both directions, as tc writes it (1gbit); None: unshaped.
-        `others`: names of further hosts, whose links are never shaped."""
+        `rates`: other ones by the name of the host, {"n2": "100mbit"}. `others`: names of further
+        hosts, whose links are never shaped."""
         self.names = [f"n{number}" for number in range(1, count + 1)]
         self._numbers = {name: number for number, name in enumerate(self.names, start=1)}
+        self._rates = dict.fromkeys(self.names, rate) | (rates or {})
+        if len(self._rates) != count:
+            raise UserError(f"rates are of the hosts {', '.join(self.names)}, found {rates}.")
         self._numbers |= {name: number for number, name in enumerate(others, start=201)}
-        self._rate = rate
         self._prefix = f"rondo{os.getpid()}"
         self._switch = f"{self._prefix}-switch"
 
@@ -166,10 +169,11 @@ class VirtualHosts:
         _ip("-n", space, "link", "set", "eth1", "up")
         _ip("-n", self._switch, "link", "set", port, "master", "bridge")
         _ip("-n", self._switch, "link", "set", port, "up")
-        if self._rate and name in self.names:
+        rate = self._rates.get(name)
+        if rate:
             for place, device in ((space, "eth1"), (self._switch, port)):
                 _quietly("tc", "-n", place, "qdisc", "add", "dev", device, "root", "tbf",
-                         "rate", self._rate, "burst", "128kb", "latency", "20ms")  # fmt: skip
+                         "rate", rate, "burst", "128kb", "latency", "20ms")  # fmt: skip
 
 
 def _ip(*arguments):
