@@ -1,4 +1,5 @@
-// list, retain, put_aside, drop_tensors and clean: what happens to checkpoints after they were saved.
+// list, retain, put_aside, drop_tensors and clean: what happens to checkpoints after they were
+// saved.
 
 #include <algorithm>
 #include <filesystem>

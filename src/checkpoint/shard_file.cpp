@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/finite.hpp"
 #include "base/hash.hpp"
+#include "base/stream_copy.hpp"
 #include "checkpoint/digest.hpp"
 #include "storage/hdf5.hpp"
 
@@ -96,7 +97,8 @@ void copy_pieces(const std::vector<Piece>& pieces, std::span<float> staging) {
   float* to = staging.data();
   for (const Piece& piece : pieces) {
     for (int64_t k = 0; k < piece.elements.count; ++k) {
-      to = std::copy_n(piece.data + k * piece.data_stride, piece.elements.length, to);
+      base::stream_copy(piece.data + k * piece.data_stride, piece.elements.length, to);
+      to += piece.elements.length;
     }
   }
   RONDO_CHECK(to == staging.data() + staging.size());

@@ -61,8 +61,9 @@ std::string tensors_hash(const std::vector<LogicalTensor>& tensors) {
 
 // Where everything lies: the same for every save of the same tensors and pieces.
 struct Writer::Plan {
-  std::string key;  // of this rank: its pieces and its writer group
-  Layout layout;    // parts without CRCs, shards without what surrounds the elements
+  std::string key;      // of this rank: its pieces and its writer group
+  std::string logical;  // bytes of logical.h5, on rank 0; empty until the first save
+  Layout layout;        // parts without CRCs, shards without what surrounds the elements
 };
 
 class Writer::Save {
@@ -79,7 +80,7 @@ class Writer::Save {
   // known from a save of the same pieces.
   void plan(std::unique_ptr<Plan>& known);
   void reserve();
-  void make_shards();
+  void make_shards(Plan& plan);
   // Copies this rank's pieces to `staging` where it is not empty, and starts to write them. Returns
   // the seconds that the copy took.
   double snapshot(std::span<float> staging);
@@ -95,6 +96,7 @@ class Writer::Save {
 
  private:
   std::string target() const { return request_.folder + "/" + request_.name; }
+  std::string logical_path() const { return fmt::format("{}/{}", temporary_, kLogicalFile); }
   const Place& my_place() const { return layout_.places[static_cast<size_t>(control_.rank())]; }
   std::string my_shard() const { return temporary_ + "/" + layout_.shards[my_place().shard].file; }
 
@@ -125,6 +127,7 @@ class Writer::Save {
   std::optional<storage::FolderPublisher> publisher_;  // on rank 0
   std::string temporary_;
   std::string id_;
+  std::string logical_;  // bytes of logical.h5, on rank 0
   std::thread thread_;
   // Of the thread, until it is joined.
   WrittenPart part_;
@@ -207,12 +210,17 @@ void Writer::Save::remove_leftovers() const {
   for (const fs::path& path : stale) fs::remove_all(path, error);
 }
 
-void Writer::Save::make_shards() {
+void Writer::Save::make_shards(Plan& plan) {
   std::string made;
   control_.agree([&] {
     if (control_.is_first()) {
-      write_logical(fmt::format("{}/{}", temporary_, kLogicalFile), request_.tensors,
-                    layout_.shards);
+      if (plan.logical.empty()) {
+        const std::string path = temporary_ + "/.logical";
+        write_logical(path, request_.tensors, layout_.shards);
+        plan.logical = base::read_text(path);
+        fs::remove(path);
+      }
+      logical_ = plan.logical;
     }
     if (!my_place().makes_file) return;
     const ShardFrame frame = make_shard(my_shard(), id_, static_cast<int64_t>(my_place().shard),
@@ -237,6 +245,11 @@ double Writer::Save::snapshot(std::span<float> staging) {
 
 void Writer::Save::write_pieces(std::span<const float> staged) {
   try {
+    if (!logical_.empty()) {
+      base::File logical = base::File::create(logical_path());
+      logical.write_at(0, std::as_bytes(std::span(logical_)));
+      logical.close();
+    }
     if (!my_place().range.empty()) {
       const PartTarget target = {.path = my_shard(),
                                  .data_at = layout_.shards[my_place().shard].data_at,
@@ -293,7 +306,6 @@ std::string Writer::Save::collect() {
 void Writer::Save::write_manifest() {
   step("manifest_written", [&] {
     if (!control_.is_first()) return;
-    const std::string logical = fmt::format("{}/{}", temporary_, kLogicalFile);
     for (Shard& shard : layout_.shards) shard.hash = whole_hash(shard);
     manifest_.id = id_;
     manifest_.name = request_.name;
@@ -301,8 +313,8 @@ void Writer::Save::write_manifest() {
     manifest_.state = request_.state;
     manifest_.tensors = request_.tensors;
     manifest_.shards = layout_.shards;
-    manifest_.logical_bytes = static_cast<int64_t>(fs::file_size(logical));
-    manifest_.logical_hash = base::hash_file(logical);
+    manifest_.logical_bytes = std::ssize(logical_);
+    manifest_.logical_hash = base::hash_hex(logical_);
     base::write_text_durably(fmt::format("{}/{}", temporary_, kManifestFile),
                              manifest_text(manifest_));
   });
@@ -360,7 +372,7 @@ void Writer::begin(SaveRequest request, Existing existing) {
   auto save = std::make_unique<Save>(std::move(request), control_, existing);
   save->plan(plan_);
   save->reserve();
-  save->make_shards();
+  save->make_shards(*plan_);
   std::span<float> staging;
   if (staging_elements_ > 0) {
     RONDO_CHECK(save->elements() <= staging_elements_, "{} elements to save, there is room for {}",
