@@ -64,8 +64,7 @@ void MpiWait::complete(MPI_Request& request, const Call& call, double deadline_s
     watch_->listen(own);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  throw base::Overdue(
-      overdue_text(own, deadline_s, watch_->rank(), world_ranks_, watch_->heard()));
+  throw base::Overdue(overdue_text(own, deadline_s, watch_->rank(), world_ranks_, watch_->heard()));
 }
 
 }  // namespace rondo::comm

@@ -72,9 +72,9 @@ class Reshard : public testing::TestWithParam<int64_t> {
     on_ranks(c.mesh.ranks(), [&](comm::Group& world, comm::Control& control) {
       parallel::Mesh mesh(world, c.mesh);
       const auto model = model_of(c, mesh);
-      restore(checkpoint::Checkpoint::open(folder_ / saved.name, control,
-                                           checkpoint::Verify::kFull),
-              *model, true);
+      restore(
+          checkpoint::Checkpoint::open(folder_ / saved.name, control, checkpoint::Verify::kFull),
+          *model, true);
       const auto again = save_layout(*model, folder_.path(), saved.name + "-again", control);
       Stepper stepper(*model, control);
       const auto next = go_on(stepper, *model, mesh);
