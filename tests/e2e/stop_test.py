@@ -142,7 +142,7 @@ class AtOnce(StopTest):
 
 class NoProgress(StopTest):
     def test_three_starts_for_nothing_are_enough(self):
-        config = self.long_round(checkpoint={"every": 3})
+        config = self.long_round(checkpoint={"every": 3, "background": "off"})
         fault = {"RONDO_FAULT": "step_begun:0:2:kill"}
 
         def codes(count, *overrides, environment=fault):
