@@ -12,18 +12,20 @@ namespace rondo::app {
 
 namespace {
 
-// Past the time that reports may take. Rank 0 is the first, so that one of them tells.
+// Past the time that reports may take. Rank 0 is the first, and tells.
 constexpr unsigned kEndSeconds = 12;
 static_assert(kEndSeconds > train::HangReports::kMeetSeconds + train::HangReports::kTellSeconds);
 
 void say(std::string_view text) {
   // Streams may be locked by what is stuck.
-  static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+  static_cast<void>(::write(STDERR_FILENO, text.data(), text.size()));
 }
 
-void on_no_answer(int /*number*/) {
+void end_silently(int /*number*/) { ::_exit(static_cast<int>(base::Exit::kSystem)); }
+
+void tell_and_end(int number) {
   say("no progress, and no report of it within seconds: look at the file system of the run\n");
-  ::_exit(static_cast<int>(base::Exit::kSystem));
+  end_silently(number);
 }
 
 }  // namespace
@@ -40,7 +42,7 @@ HangWatch::HangWatch(const train::Config& config, Context& context)
 
 void HangWatch::end(const base::Phases::State& state) const {
   struct sigaction action {};
-  action.sa_handler = on_no_answer;
+  action.sa_handler = rank_ == 0 ? tell_and_end : end_silently;
   ::sigaction(SIGALRM, &action, nullptr);
   ::alarm(rank_ == 0 ? kEndSeconds : kEndSeconds + 2);
   constexpr int kCode = static_cast<int>(base::Exit::kSystem);
