@@ -13,6 +13,7 @@
 #include "app/command.hpp"
 #include "app/prompts.hpp"
 #include "app/stop_ids.hpp"
+#include "base/clock.hpp"
 #include "base/units.hpp"
 #include "data/generated.hpp"
 #include "data/tokenized.hpp"
@@ -30,10 +31,6 @@ struct GenerateOptions {
   int64_t max_examples = 0;
   generate::Options generate;
 };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::string settings_json(const generate::Options& options, const model::Shape& shape) {
   return nlohmann::ordered_json{{"max_new_tokens", options.max_new_tokens},
@@ -83,10 +80,11 @@ void announce(base::Console& console, const GenerateOptions& options, const Prom
 generate::Progress progress_of(base::Console& console, int64_t prompts, Clock::time_point start) {
   return [&console, prompts, start, last = start](int64_t done, int64_t tokens) mutable {
     const double pause = console.interactive() ? 0.2 : 10;
-    if (!console.active() || seconds_since(last) < pause) return;
+    if (!console.active() || base::seconds_since(last) < pause) return;
     last = Clock::now();
     console.progress(fmt::format("generate: {}/{} prompts of rank 0, {:.0f} tokens/s", done,
-                                 prompts, static_cast<double>(tokens) / seconds_since(start)));
+                                 prompts,
+                                 static_cast<double>(tokens) / base::seconds_since(start)));
   };
 }
 
@@ -123,7 +121,7 @@ base::Exit run(const GenerateOptions& given, Context& context) {
   const auto completions = generate::complete_over_ranks(
       generator, figures.count, [&](base::Slice range) { return read_prompts(*file, range); },
       control, progress_of(context.console, mine, start));
-  const double seconds = seconds_since(start);
+  const double seconds = base::seconds_since(start);
 
   data::Generated generated;
   control.on_first([&] {

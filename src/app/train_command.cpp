@@ -9,17 +9,11 @@
 #include "app/hang_watch.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
+#include "base/environment.hpp"
 #include "train/base_model.hpp"
 #include "train/run.hpp"
 
 namespace rondo::app {
-
-namespace {
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-}  // namespace
 
 Command train_command() {
   auto options = std::make_shared<ConfigOptions>();
@@ -38,13 +32,13 @@ Command train_command() {
             group->set_deadline(config.parallel.deadline_s);
             std::optional<base::Faults> faults;
             context.control.agree(
-                [&] { faults.emplace(environment("RONDO_FAULT"), context.runtime.rank()); });
+                [&] { faults.emplace(base::environment("RONDO_FAULT"), context.runtime.rank()); });
             const base::Exit end = train::run(config, context.control, *group, context.console,
                                               {.stop_requested = stop_requested,
                                                .end_in = end_in,
                                                .host = context.runtime.host(),
                                                .version = version_line(),
-                                               .job_end = environment("SLURM_JOB_END_TIME"),
+                                               .job_end = base::environment("SLURM_JOB_END_TIME"),
                                                .faults = *faults,
                                                .watchdog = hang_watch.watchdog()});
             end_no_more();

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <optional>
@@ -12,7 +10,6 @@
 #include <thread>
 #include <utility>
 
-#include "base/crc32c.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
@@ -30,14 +27,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Bytes of manifest, logical.h5 and file headers, roughly: for the check of free space.
 constexpr int64_t kOverhead = int64_t{1} << 20;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 void check_tensors(const SaveRequest& request) {
   RONDO_CHECK(!request.tensors.empty(), "checkpoint {} has no tensors", request.name);
@@ -81,9 +72,8 @@ class Writer::Save {
   void plan(std::unique_ptr<Plan>& known);
   void reserve();
   void make_shards(Plan& plan);
-  // Copies this rank's pieces to `staging` where it is not empty, and starts to write them. Returns
-  // the seconds that the copy took.
-  double snapshot(std::span<float> staging);
+  // Copies this rank's pieces to `staging` where it is not empty, and starts to write them.
+  void snapshot(std::span<float> staging);
 
   bool written() const { return written_; }
   SaveResult finish();
@@ -235,12 +225,9 @@ void Writer::Save::make_shards(Plan& plan) {
   }
 }
 
-double Writer::Save::snapshot(std::span<float> staging) {
-  const auto start = Clock::now();
+void Writer::Save::snapshot(std::span<float> staging) {
   if (!staging.empty()) copy_pieces(request_.pieces, staging);
-  const double seconds = seconds_since(start);
   step("snapshot", [&] { thread_ = std::thread([this, staging] { write_pieces(staging); }); });
-  return seconds;
 }
 
 void Writer::Save::write_pieces(std::span<const float> staged) {
@@ -368,7 +355,6 @@ Writer::~Writer() = default;
 
 void Writer::begin(SaveRequest request, Existing existing) {
   RONDO_CHECK(!save_, "a save is in flight");
-  const auto start = Clock::now();
   auto save = std::make_unique<Save>(std::move(request), control_, existing);
   save->plan(plan_);
   save->reserve();
@@ -379,9 +365,8 @@ void Writer::begin(SaveRequest request, Existing existing) {
                 save->elements(), staging_elements_);
     staging = {staging_.get(), static_cast<size_t>(save->elements())};
   }
-  copy_seconds_ = save->snapshot(staging);
+  save->snapshot(staging);
   save_ = std::move(save);
-  stall_seconds_ = seconds_since(start);
 }
 
 bool Writer::in_flight() const { return save_ != nullptr; }

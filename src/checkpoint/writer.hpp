@@ -39,10 +39,6 @@ class Writer {
   // Waits for all parts, and publishes.
   SaveResult finish();
 
-  // Of the last save: seconds of begin(), in which the ranks waited, and those of the copy alone.
-  double stall_seconds() const { return stall_seconds_; }
-  double copy_seconds() const { return copy_seconds_; }
-
  private:
   class Save;
 
@@ -52,8 +48,6 @@ class Writer {
   struct Plan;
   std::unique_ptr<Plan> plan_;  // of the save before, for as long as the pieces are the same
   std::unique_ptr<Save> save_;
-  double stall_seconds_ = 0;
-  double copy_seconds_ = 0;
 };
 
 }  // namespace rondo::checkpoint

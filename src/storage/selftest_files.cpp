@@ -17,6 +17,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "storage/publish.hpp"
@@ -32,10 +33,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int64_t kFirstPiece = int64_t{4} << 20;
 constexpr int64_t kLeastPiece = int64_t{64} << 10;
 constexpr int64_t kLargestPiece = int64_t{64} << 20;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // statfs(2), linux/magic.h, and the headers of the parallel file systems.
 struct Kind {
@@ -141,8 +138,8 @@ class Operations {
 double seconds_until(const std::function<bool()>& seen, double most_s) {
   const auto start = Clock::now();
   for (;;) {
-    if (seen()) return seconds_since(start);
-    if (seconds_since(start) > most_s) return -1;
+    if (seen()) return base::seconds_since(start);
+    if (base::seconds_since(start) > most_s) return -1;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
@@ -217,7 +214,7 @@ Written write_pieces(const std::string& path, int64_t most_bytes, double most_s)
       file.write_at(written.bytes, bytes.first(static_cast<size_t>(piece)));
       file.sync();
       written.bytes += piece;
-      written.seconds = seconds_since(start);
+      written.seconds = base::seconds_since(start);
       piece = std::min({2 * piece, largest, most_bytes - written.bytes});
       const double expected =
           written.seconds * static_cast<double>(piece) / static_cast<double>(written.bytes);

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "train/metrics_line.hpp"
 #include "train/progress.hpp"
@@ -15,10 +16,6 @@ namespace rondo::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 RoundLengths lengths_of(const RunParts& parts) {
   return {parts.config.rounds, parts.sets.packs_of_rounds()};
@@ -172,7 +169,7 @@ RoundTraining::Step RoundTraining::compute(const RunState& state) {
                .seq_len = batch.seq_len},
       settings);
   step.lr = settings.adamw.lr;
-  step.seconds = seconds_since(start);
+  step.seconds = base::seconds_since(start);
   step.loader_wait_s = loader_.waited_s() - waited_before;
   step.communication = parts_.mesh.traffic() - before;
   return step;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/environment.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "storage/publish.hpp"
@@ -16,15 +17,10 @@ namespace rondo::train {
 
 namespace {
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 storage::LockOptions lock_options() {
   storage::LockOptions options;
-  options.job = environment("SLURM_JOB_ID");
-  const std::string restart = environment("SLURM_RESTART_COUNT");
+  options.job = base::environment("SLURM_JOB_ID");
+  const std::string restart = base::environment("SLURM_RESTART_COUNT");
   if (!restart.empty()) options.restart = std::atoll(restart.c_str());
   return options;
 }

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/units.hpp"
@@ -19,10 +20,6 @@ namespace {
 std::string checkpoints_of(const Config& config) { return config.run_folder() + "/checkpoints"; }
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Collective over all ranks.
 void check_copies(const model::Model& model, int64_t step, comm::Control& control) {
@@ -124,7 +121,7 @@ bool Saver::due(const RunState& state, int64_t steps_per_epoch) const {
   const Interval& every = config_.checkpoint.every;
   if (every.steps > 0) return state.step % every.steps == 0;
   if (every.epoch) return state.round_step % steps_per_epoch == 0;
-  return every.seconds > 0 && seconds_since(last_begin_) >= every.seconds;
+  return every.seconds > 0 && base::seconds_since(last_begin_) >= every.seconds;
 }
 
 void Saver::reach(std::string_view point, int64_t step, const std::string& path) const {
@@ -167,7 +164,7 @@ void Saver::begin(const RunState& state, const std::string& name, bool must) {
   } catch (const base::SystemError& error) {
     failed(error.what(), must);
   }
-  waited_s_ += seconds_since(last_begin_);
+  waited_s_ += base::seconds_since(last_begin_);
 }
 
 void Saver::finish() { finish(false); }
@@ -191,8 +188,8 @@ void Saver::finish(bool must) {
         saving_step_, result.not_finite));
   }
   failures_ = 0;
-  waited_s_ += seconds_since(start);
-  save_seconds_ = seconds_since(last_begin_);
+  waited_s_ += base::seconds_since(start);
+  save_seconds_ = base::seconds_since(last_begin_);
   console_.line("saved {} ({}, {:.1f} s, digest {})", result.path, base::format_bytes(result.bytes),
                 save_seconds_, result.digest);
   control_.on_first([&] {

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <optional>
 
+#include "base/environment.hpp"
 #include "base/error.hpp"
 #include "checkpoint/toy.hpp"
 #include "support/temp_folder.hpp"
@@ -19,15 +20,10 @@ namespace {
 using checkpoint::Checkpoint;
 using checkpoint::Verify;
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 TEST(Commit, FindsTheNewestWholeOneAndSavesTheNext) {
   comm::Control control = runtime().make_control();
   std::optional<TempFolder> own;
-  std::string folder = environment("RONDO_TEST_FOLDER");
+  std::string folder = base::environment("RONDO_TEST_FOLDER");
   if (folder.empty()) {
     if (control.is_first()) own.emplace();
     folder = control.broadcast_text(own ? own->path() : "");
@@ -44,7 +40,7 @@ TEST(Commit, FindsTheNewestWholeOneAndSavesTheNext) {
   const Toy toy(control.rank(), control.size(), 3, static_cast<uint64_t>(before + 1));
   checkpoint::SaveRequest request = toy.request(folder, before + 1);
   request.writer_group = control.rank() / 2;
-  const std::string kill = environment("RONDO_TEST_KILL");
+  const std::string kill = base::environment("RONDO_TEST_KILL");
   request.fault = [&](std::string_view point) {
     if (kill == fmt::format("{}:{}", point, control.rank())) ::raise(SIGKILL);
   };

@@ -6,6 +6,8 @@
 #include <array>
 #include <limits>
 
+#include "storage/hdf5_call.hpp"
+
 namespace rondo::fuzz {
 
 namespace {
@@ -15,30 +17,8 @@ using storage::Type;
 
 constexpr hsize_t kMostWritten = 1 << 16;  // bytes of a dataset; larger ones stay unwritten
 
-hid_t plain_type(Type type) {
-  switch (type) {
-    case Type::kUint8:
-      return H5T_STD_U8LE;
-    case Type::kUint16:
-      return H5T_STD_U16LE;
-    case Type::kUint32:
-      return H5T_STD_U32LE;
-    case Type::kInt32:
-      return H5T_STD_I32LE;
-    case Type::kInt64:
-      return H5T_STD_I64LE;
-    case Type::kUint64:
-      return H5T_STD_U64LE;
-    case Type::kFloat32:
-      return H5T_IEEE_F32LE;
-    case Type::kFloat64:
-      return H5T_IEEE_F64LE;
-  }
-  throw base::Bug("unknown storage type");
-}
-
 Handle type_of(const Dataset& dataset) {
-  const hid_t plain = plain_type(dataset.type);
+  const hid_t plain = storage::file_type(dataset.type);
   const auto size = static_cast<size_t>(storage::bytes_of(dataset.type));
   const auto owned = [](hid_t id) { return Handle(id, H5Tclose); };
   const auto sized = [&](hid_t model, size_t bytes) {

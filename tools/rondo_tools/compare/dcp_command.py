@@ -2,22 +2,15 @@
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from rondo_tools.compare.options import add_binary, binary_of, positive
 from rondo_tools.compare.sides import run_dcp, run_rondo_checkpoint
 from rondo_tools.environment import REPOSITORY
 from rondo_tools.errors import UserError
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def parser():
@@ -29,16 +22,14 @@ def parser():
         "second of both, and as the last line JSON. Nothing else should run on the machine "
         "meanwhile.",
     )
-    parser.add_argument("--ranks", type=_positive, default=2)
-    parser.add_argument("--bytes", type=_positive, default=2_000_000_000, help="over all ranks")
-    parser.add_argument("--saves", type=_positive, default=3, help="timed in a repeat, after one")
-    parser.add_argument("--repeats", type=_positive, default=3, help="of both sides, by turns")
+    parser.add_argument("--ranks", type=positive, default=2)
+    parser.add_argument("--bytes", type=positive, default=2_000_000_000, help="over all ranks")
+    parser.add_argument("--saves", type=positive, default=3, help="timed in a repeat, after one")
+    parser.add_argument("--repeats", type=positive, default=3, help="of both sides, by turns")
     parser.add_argument(
         "--folder", type=Path, default=REPOSITORY / "build", help="on the disk to be measured"
     )
-    parser.add_argument(
-        "--binary", type=Path, default=REPOSITORY / "build" / "release" / "rondo", metavar="FILE"
-    )
+    add_binary(parser)
     return parser
 
 
@@ -62,9 +53,7 @@ def _peer_run(found):
 
 def main(arguments):
     options = parser().parse_args(arguments)
-    binary = options.binary.resolve()
-    if not os.access(binary, os.X_OK):
-        raise UserError(f"{binary} is not there or not a program: run launch/build.")
+    binary = binary_of(options)
     if not options.folder.is_dir():
         raise UserError(f"{options.folder} is no folder: name one on the disk to be measured.")
     rondo, peer, torch = [], [], ""

@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import os
 import statistics
 import sys
-from pathlib import Path
 
+from rondo_tools.compare.options import add_binary, binary_of, positive
 from rondo_tools.compare.sides import run_peer, run_rondo
-from rondo_tools.environment import REPOSITORY
 from rondo_tools.errors import UserError
 
 # A peer below this share of the calibration is not set up as it can be.
@@ -26,13 +24,6 @@ _COMMON_SETTINGS = (
 )
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
-
-
 def parser():
     parser = argparse.ArgumentParser(
         prog="compare/fsdp2",
@@ -44,18 +35,16 @@ def parser():
         "machine meanwhile.",
     )
     parser.add_argument("--peer", choices=sorted(_PEERS), default="fsdp2")
-    parser.add_argument("--ranks", type=_positive, default=2, help="1, 2 or 4 (default: 2)")
+    parser.add_argument("--ranks", type=positive, default=2, help="1, 2 or 4 (default: 2)")
     parser.add_argument(
-        "--steps", type=_positive, default=5, help="timed in a repeat, after 2 that are not"
+        "--steps", type=positive, default=5, help="timed in a repeat, after 2 that are not"
     )
-    parser.add_argument("--repeats", type=_positive, default=3, help="of both sides, by turns")
-    parser.add_argument("--layers", type=_positive, default=12, help="transformer blocks")
+    parser.add_argument("--repeats", type=positive, default=3, help="of both sides, by turns")
+    parser.add_argument("--layers", type=positive, default=12, help="transformer blocks")
     parser.add_argument(
         "--compile", action="store_true", help="let torch.compile compile the peer's blocks"
     )
-    parser.add_argument(
-        "--binary", type=Path, default=REPOSITORY / "build" / "release" / "rondo", metavar="FILE"
-    )
+    add_binary(parser)
     return parser
 
 
@@ -145,9 +134,7 @@ def _warn(result):
 
 def main(arguments):
     options = parser().parse_args(arguments)
-    binary = options.binary.resolve()
-    if not os.access(binary, os.X_OK):
-        raise UserError(f"{binary} is not there or not a program: run launch/build.")
+    binary = binary_of(options)
     peers = _PEERS[options.peer]
     sides = {"rondo": [], **{peer: [] for peer in peers}}
     shape = (options.ranks, options.layers, options.steps)
