@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "base/error.hpp"
+#include "base/host_memory.hpp"
 #include "base/random.hpp"
 #include "plan/memory.hpp"
 #include "train/calibration.hpp"
@@ -118,7 +119,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   layout.lanes = settings.model.state.lanes;
   layout.bf16_exchange = settings.model.state.bf16_exchange;
   layout.recompute = settings.model.recompute;
-  const int64_t before = resident_bytes();
+  const int64_t before = base::resident_bytes();
   parallel::Mesh mesh(group, size);
   model::Model model(shape, mesh, settings.model);
   model.initialise(1);
@@ -178,7 +179,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   }
   const plan::Memory memory = plan::memory_per_rank(
       dimensions_of(shape), plan_layout(layout, shape), {.rows = settings.micro_packs * kSeqLen});
-  const int64_t used = peak_resident_bytes() - before;
+  const int64_t used = base::peak_resident_bytes() - before;
   return {{"bench", "step"},
           {"ranks", group.size()},
           {"layout", fmt::format("{}x{}x{}", size.replicate, size.shard, size.tensor)},

@@ -1,12 +1,6 @@
 #include "train/memory.hpp"
 
-#include <unistd.h>
-
-#include <fstream>
-#include <sstream>
-#include <string>
-#include <string_view>
-
+#include "base/host_memory.hpp"
 #include "plan/memory.hpp"
 #include "train/plan_of.hpp"
 
@@ -28,32 +22,6 @@ int64_t choose_micro_packs(const Layout& layout, const model::Shape& shape, int6
   return best;
 }
 
-namespace {
-
-// A value in kB of a file of /proc, in bytes; 0 when it is not there.
-int64_t proc_bytes(const char* file, std::string_view name) {
-  std::ifstream info(file);
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with(name)) continue;
-    std::istringstream words(line.substr(name.size()));
-    int64_t kibibytes = 0;
-    words >> kibibytes;
-    return kibibytes * 1024;
-  }
-  return 0;
-}
-
-}  // namespace
-
-int64_t resident_bytes() { return proc_bytes("/proc/self/status", "VmRSS:"); }
-int64_t peak_resident_bytes() { return proc_bytes("/proc/self/status", "VmHWM:"); }
-
-int64_t available_memory(int ranks_on_host) {
-  const int64_t available = proc_bytes("/proc/meminfo", "MemAvailable:");
-  if (available > 0) return available / ranks_on_host;
-  // Not Linux: half of what the machine has in all.
-  return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE) / 2 /
-         ranks_on_host;
-}
+int64_t available_memory(int ranks_on_host) { return base::available_bytes() / ranks_on_host; }
 
 }  // namespace rondo::train

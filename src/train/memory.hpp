@@ -13,11 +13,7 @@ namespace rondo::train {
 int64_t choose_micro_packs(const Layout& layout, const model::Shape& shape, int64_t seq_len,
                            int64_t packs_per_rank, int64_t budget_bytes);
 
-// Bytes of this process in memory now, and the most it has had; 0 where the system does not say.
-int64_t resident_bytes();
-int64_t peak_resident_bytes();
-
-// The memory that this host has available, divided by the ranks on it.
+// What a rank may still take where so many share this host, and the limit of its job.
 int64_t available_memory(int ranks_on_host);
 
 }  // namespace rondo::train
