@@ -12,6 +12,7 @@
 #include "plan/traffic.hpp"
 #include "train/memory.hpp"
 #include "train/plan_of.hpp"
+#include "train/run_layout.hpp"
 
 namespace rondo::app {
 
@@ -45,6 +46,15 @@ plan::StepTraffic most_traffic(const train::Config& config, const train::Layout&
   const int64_t micro_batches = batch.packs / (layout.mesh.data() * micro_packs);
   return plan::step_traffic(train::dimensions_of(shape), train::plan_layout(layout, shape), rows,
                             std::vector<int64_t>(static_cast<size_t>(micro_batches), rows));
+}
+
+// What becomes of a snapshot beside all that training holds.
+std::string snapshot_text(const train::Config& config, const train::Layout& layout,
+                          const train::Machine& machine, int64_t bytes) {
+  if (config.checkpoint.background == "off") return "none: checkpoint.background is off";
+  return train::room_for_snapshot(config, layout, machine, bytes)
+             ? "beside it, for saves in the background"
+             : "there is no room for it: saves will not go on in the background";
 }
 
 nlohmann::json to_json(const plan::Memory& memory) {
@@ -84,8 +94,13 @@ base::Exit run(const PlanOptions& options, Context& context) {
   const model::Shape shape = train::base_shape(config, context.control);
   const int ranks = options.ranks > 0 ? options.ranks : context.control.size();
   train::Layout layout;
-  context.control.agree(
-      [&] { layout = train::choose_layout(config, shape, machine_of(options, ranks)); });
+  const train::Machine machine = machine_of(options, ranks);
+  const int64_t snapshot = plan::snapshot_bytes(train::dimensions_of(shape), ranks);
+  std::string about_snapshot;
+  context.control.agree([&] {
+    layout = train::choose_layout(config, shape, machine);
+    about_snapshot = snapshot_text(config, layout, machine, snapshot);
+  });
   const plan::Memory& memory = layout.memory;
   const parallel::MeshSize& mesh = layout.mesh;
 
@@ -97,6 +112,7 @@ base::Exit run(const PlanOptions& options, Context& context) {
                            {"tensor", mesh.tensor},
                            {"zero", layout.zero},
                            {"memory_per_rank", to_json(memory)},
+                           {"snapshot_bytes_per_rank", snapshot},
                            {"remarks", layout.remarks}};
     for (size_t i = 0; i < config.rounds.size(); ++i) {
       auto volumes = nlohmann::json::array();
@@ -128,6 +144,7 @@ base::Exit run(const PlanOptions& options, Context& context) {
   console.line("  activations    {:>12}", bytes(memory.activations));
   console.line("  logits         {:>12}", bytes(memory.logits));
   console.line("  at most        {:>12}", bytes(memory.peak()));
+  console.line("  snapshot       {:>12}  {}", bytes(snapshot), about_snapshot);
   for (size_t i = 0; i < config.rounds.size(); ++i) {
     const auto lines = lines_of(most_traffic(config, layout, shape, i), mesh);
     console.line(

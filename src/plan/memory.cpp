@@ -44,6 +44,10 @@ int64_t activation_bytes(const Dimensions& m, const Layout& layout, int64_t rows
   return bytes;
 }
 
+int64_t snapshot_bytes(const Dimensions& model, int64_t ranks) {
+  return base::ceil_div(int64_t{sizeof(float)} * 3 * parameters(model), ranks);
+}
+
 Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& batch) {
   const std::vector<UnitSize> units = unit_sizes(m, layout);
   const int64_t shard = layout.ranks.shard;

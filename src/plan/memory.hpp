@@ -32,6 +32,10 @@ struct Memory {
 // The workspace of forward and backward for so many rows: every buffer is aligned to 512 bytes.
 int64_t activation_bytes(const Dimensions& model, const Layout& layout, int64_t rows);
 
+// What a rank copies for a save in the background: its even part of weights and moments. A little
+// less or more in fact, since units are divided one by one.
+int64_t snapshot_bytes(const Dimensions& model, int64_t ranks);
+
 Memory memory_per_rank(const Dimensions& model, const Layout& layout, const Batch& batch);
 
 }  // namespace rondo::plan

@@ -90,9 +90,13 @@ class LayoutsTest(harness.RunTest):
         self.assertEqual(
             memory["persistent"], memory["weights"] + memory["gradients"] + memory["moments"]
         )
+        # Float32 weights and two moments, divided evenly.
+        self.assertEqual(plan["snapshot_bytes_per_rank"], -(-12 * plan["parameters"] // 8))
         traffic = plan["rounds"][0]["step_traffic"]
         self.assertEqual([line["purpose"] for line in traffic], ["gradients", "weights"])
-        self.assertIn("ZeRO-1", harness.rondo("plan", config, "--ranks", 4).stdout)
+        said = harness.rondo("plan", config, "--ranks", 4).stdout
+        self.assertIn("ZeRO-1", said)
+        self.assertRegex(said, r"snapshot .* beside it, for saves in the background")
         done = harness.rondo("plan", config, "--ranks", 8, "--memory", 0.0001)
         self.assertEqual(done.returncode, 2)
         self.assertIn("Use more ranks, parallel.zero: 3", done.stderr)
