@@ -79,7 +79,7 @@ std::vector<Candidate> find_candidates(const std::string& folder) {
        entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     std::error_code ignored;
-    if (name.starts_with('.') || name.ends_with(kTemporarySuffix)) continue;
+    if (name.starts_with('.') || name.ends_with(storage::kTemporarySuffix)) continue;
     if (!entry->is_directory(ignored) || !looks_like_checkpoint(entry->path())) continue;
     all.push_back(candidate_of(folder, name, bad));
   }
@@ -116,7 +116,7 @@ void check_name(const std::string& name) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
            c == '_' || c == '.';
   });
-  if (name.empty() || !plain || name[0] == '.' || name.ends_with(kTemporarySuffix) ||
+  if (name.empty() || !plain || name[0] == '.' || name.ends_with(storage::kTemporarySuffix) ||
       name == kLatestFile || name == kBadFile) {
     base::fail_user(
         "'{}' cannot be the name of a checkpoint: letters, digits, '-', '_' and '.' are allowed, "

@@ -15,7 +15,6 @@ inline constexpr std::string_view kLatestFile = "LATEST";
 inline constexpr std::string_view kBadFile = "BAD";
 inline constexpr std::string_view kTrashPrefix = ".trash-";
 inline constexpr std::string_view kReplacedPrefix = ".replaced-";
-inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
 // A published folder. Either `manifest` is there or `damage` says why not.
 struct Candidate {

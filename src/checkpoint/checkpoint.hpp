@@ -122,11 +122,11 @@ class Checkpoint {
 
  private:
   Checkpoint(std::string path, std::unique_ptr<Manifest> manifest);
-  struct Files;  // the shards opened so far
+  struct Contents;
 
   std::string path_;
   std::unique_ptr<Manifest> manifest_;
-  std::unique_ptr<Files> files_;
+  std::unique_ptr<Contents> contents_;
 };
 
 // One published checkpoint, as its manifest tells it.

@@ -103,7 +103,7 @@ void clean(const std::string& folder, base::Console& console) {
         storage::rename_durably(path, original);
         continue;
       }
-    } else if (!name.ends_with(kTemporarySuffix) && !name.starts_with(kTrashPrefix)) {
+    } else if (!name.ends_with(storage::kTemporarySuffix) && !name.starts_with(kTrashPrefix)) {
       continue;
     }
     fs::remove_all(path, error);

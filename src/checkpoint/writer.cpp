@@ -103,7 +103,6 @@ class Writer::Save {
     if (request_.check_owner) request_.check_owner();
   }
   void remove_if_bad() const;
-  void remove_leftovers() const;
   void write_pieces(std::span<const float> staged);
   // Gathers what was written. Returns the first tensor that is not finite, if any.
   std::string collect();
@@ -163,7 +162,7 @@ void Writer::Save::reserve() {
     if (!control_.is_first()) return;
     RONDO_CHECK(request_.state.is_object(), "the state of a checkpoint is an object");
     if (existing_ == Existing::kRefuse) remove_if_bad();
-    remove_leftovers();
+    storage::remove_leftovers(target());
     publisher_.emplace(target(), existing_ == Existing::kReplace ? storage::Existing::kMovedByCaller
                                                                  : storage::Existing::kRefuse);
     // After the folder was made: whoever takes the run over removes it from then on.
@@ -184,20 +183,6 @@ void Writer::Save::remove_if_bad() const {
       return delete_folder(put_aside(request_.folder, request_.name));
     }
   }
-}
-
-// What an interrupted save of the same name left.
-void Writer::Save::remove_leftovers() const {
-  std::error_code error;
-  std::vector<fs::path> stale;
-  for (fs::directory_iterator entry(request_.folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (name.starts_with(request_.name + ".") && name.ends_with(kTemporarySuffix)) {
-      stale.push_back(entry->path());
-    }
-  }
-  for (const fs::path& path : stale) fs::remove_all(path, error);
 }
 
 void Writer::Save::make_shards(Plan& plan) {

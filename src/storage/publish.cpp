@@ -23,6 +23,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr size_t kIdDigits = 8;  // of unique_id(), in temporary names
+
 void make_folders(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
@@ -73,7 +75,7 @@ FolderPublisher::FolderPublisher(std::string target, Existing existing)
         "{}: exists already and is never overwritten. Remove it or choose another name.", target_);
   }
   make_folders(parent_of(target_));
-  path_ = fmt::format("{}.{}.tmp", target_, unique_id().substr(0, 8));
+  path_ = fmt::format("{}.{}{}", target_, unique_id().substr(0, kIdDigits), kTemporarySuffix);
   make_folders(path_);
 }
 
@@ -104,13 +106,16 @@ void remove_leftovers(const std::string& target) {
   const std::string begin = fs::path(target).filename().string() + ".";
   std::error_code error;
   std::vector<fs::path> found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(parent_of(target), error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(begin) && name.ends_with(".tmp") && entry.is_directory(error)) {
-      found.push_back(entry.path());
+  for (fs::directory_iterator entry(parent_of(target), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    // Another target may have a name that begins with this one and a dot.
+    const bool as_long = name.size() == begin.size() + kIdDigits + kTemporarySuffix.size();
+    if (as_long && name.starts_with(begin) && name.ends_with(kTemporarySuffix)) {
+      found.push_back(entry->path());
     }
   }
-  for (const fs::path& folder : found) fs::remove_all(folder);
+  for (const fs::path& folder : found) fs::remove_all(folder, error);
 }
 
 void rename_durably(const std::string& from, const std::string& to) {

@@ -4,11 +4,15 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace rondo::storage {
 
 // A fresh text of 32 hexadecimal digits: host, process, time and a counter, hashed.
 std::string unique_id();
+
+// What is not published yet has a name with this end.
+inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
 // What is done about a target that exists already.
 enum class Existing {
@@ -42,8 +46,8 @@ class FolderPublisher {
   bool published_ = false;
 };
 
-// Removes what publishers that were killed left beside `target`. Only where no other publisher of
-// the same target can be at work.
+// Removes what publishers that were killed left beside `target`, as far as it can be removed. Only
+// where no other publisher of the same target can be at work.
 void remove_leftovers(const std::string& target);
 
 // Moves a file or folder and syncs the parents of both names; SystemError when rename fails.

@@ -54,6 +54,20 @@ TEST(FolderPublisher, LeavesNothingWhenNotCommitted) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
+TEST(FolderPublisher, LeftoversOfATargetAreRemovedAndThoseOfOthersStay) {
+  const TempFolder folder;
+  for (const char* name : {"a.deadbeef.tmp", "a.b.deadbeef.tmp", "a.tmp", "a"}) {
+    fs::create_directory(folder / name);
+  }
+  remove_leftovers(folder / "a");
+  std::set<std::string> left;
+  for (const auto& entry : fs::directory_iterator(folder.path())) {
+    left.insert(entry.path().filename().string());
+  }
+  EXPECT_EQ(left, (std::set<std::string>{"a.b.deadbeef.tmp", "a.tmp", "a"}));
+  remove_leftovers(folder / "nowhere/a");
+}
+
 TEST(FolderPublisher, NeverOverwrites) {
   const TempFolder folder;
   fs::create_directory(folder / "result");
