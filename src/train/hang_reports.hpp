@@ -18,8 +18,8 @@ namespace rondo::train {
 class HangReports {
  public:
   // How long a rank waits for the reports of the others, and then for the one that tells.
-  static constexpr double kMeetSeconds = 5;
-  static constexpr double kTellSeconds = 3;
+  static constexpr double kMeetSeconds = 3;
+  static constexpr double kTellSeconds = 2;
 
   // Collective over all ranks. `host`: of this one.
   HangReports(const std::string& run_folder, comm::Control& control, const std::string& host);

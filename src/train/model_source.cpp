@@ -91,22 +91,6 @@ void load_weights(const std::string& path, model::Model& model, Rows rows, comm:
   for (const auto& remark : model::load_hf(path, model, control)) console.line("{}", remark);
 }
 
-std::string weights_digest(const model::Model& model) {
-  uint64_t sum = 0;
-  for (size_t u = 0; u < model.unit_count(); ++u) {
-    const parallel::Unit& unit = model.unit(u);
-    parallel::for_each_written_run(unit, [&](size_t i, base::Slice global,
-                                             const parallel::OwnedSegment& segment,
-                                             int64_t offset) {
-      const float* data = unit.owned_weights(segment).const_data_ptr<float>() + offset;
-      sum += checkpoint::digest_part(unit.parameters()[i].name, global.begin, data, global.size());
-    });
-  }
-  const at::Tensor all = at::full({1}, std::bit_cast<int64_t>(sum), at::kLong);
-  model.mesh().world().all_sum(all, comm::Purpose::kControl).wait();
-  return checkpoint::digest_text(std::bit_cast<uint64_t>(all.item<int64_t>()));
-}
-
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer) {
   std::vector<checkpoint::LogicalTensor> tensors;
   for (size_t u = 0; u < model.unit_count(); ++u) {
@@ -140,6 +124,21 @@ std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool opti
     first += unit.parameters().size() * kinds;
   }
   return pieces;
+}
+
+std::string digest_of(const model::Model& model, bool optimizer) {
+  const auto tensors = logical_tensors(model, optimizer);
+  uint64_t sum = 0;
+  for (const auto& piece : owned_pieces(model, optimizer)) {
+    for (int64_t k = 0; k < piece.elements.count; ++k) {
+      const base::Slice run = piece.elements.run(k);
+      sum += checkpoint::digest_part(tensors[piece.tensor].name, run.begin,
+                                     piece.data + k * piece.data_stride, run.size());
+    }
+  }
+  const at::Tensor all = at::full({1}, std::bit_cast<int64_t>(sum), at::kLong);
+  model.mesh().world().all_sum(all, comm::Purpose::kControl).wait();
+  return checkpoint::digest_text(std::bit_cast<uint64_t>(all.item<int64_t>()));
 }
 
 namespace {
@@ -207,6 +206,18 @@ void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
     });
     unit.mark_changed();
   }
+}
+
+void restore_all(const Checkpoint& source, model::Model& model, bool optimizer,
+                 comm::Control& control) {
+  control.agree([&] { restore(source, model, optimizer); });
+  const std::string digest = digest_of(model, optimizer);
+  if (digest == source.digest()) return;
+  throw base::SystemError(fmt::format(
+      "{}: what was loaded has the digest {}, what was saved {}. Start again with "
+      "checkpoint.verify: full, which names what is damaged and takes the checkpoint before; where "
+      "that finds nothing, test the memory of these hosts.",
+      source.path(), digest, source.digest()));
 }
 
 }  // namespace rondo::train

@@ -42,17 +42,20 @@ void check_same_model(const std::string& path, const model::Shape& shape, Rows r
 void load_weights(const std::string& path, model::Model& model, Rows rows, comm::Control& control,
                   base::Console& console);
 
-// Collective over the model's mesh. Digest of all weights, whatever the layout: that of a
-// checkpoint which holds them alone.
-std::string weights_digest(const model::Model& model);
-
 // What a model is to the checkpoint: its weights, and with an optimizer both moments.
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer);
 // The pieces that this rank writes; pointers into the model's units. Over all ranks every element
 // comes once.
 std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool optimizer);
+// Collective over the model's mesh. The digest of a checkpoint that holds its weights and, with
+// `optimizer`, their moments, whatever the layout.
+std::string digest_of(const model::Model& model, bool optimizer);
 // Reads the weights that this rank owns and, with `optimizer`, their moments. Not collective;
 // Model::gather_weights() must follow where whole weights are read before a forward.
 void restore(const checkpoint::Checkpoint& checkpoint, model::Model& model, bool optimizer);
+// Collective over all ranks of `control`, which are the model's. The same with all that the
+// checkpoint holds; SystemError when the model then has another digest.
+void restore_all(const checkpoint::Checkpoint& checkpoint, model::Model& model, bool optimizer,
+                 comm::Control& control);
 
 }  // namespace rondo::train

@@ -14,13 +14,11 @@
 #include "model/hf_config.hpp"
 #include "train/base_model.hpp"
 #include "train/calibration.hpp"
-#include "train/evaluation.hpp"
 #include "train/layout.hpp"
-#include "train/ledger_line.hpp"
 #include "train/metrics_log.hpp"
 #include "train/model_source.hpp"
 #include "train/progress.hpp"
-#include "train/round_export.hpp"
+#include "train/round_finish.hpp"
 #include "train/round_lengths.hpp"
 #include "train/round_training.hpp"
 #include "train/run_data.hpp"
@@ -53,7 +51,7 @@ class Run {
   // What ends a run before its rounds are done is an exit code.
   base::Exit go() {
     if (const auto early = prepare()) return *early;
-    if (const std::string why = finished(); !why.empty()) {
+    if (const std::string why = why_finished(*parts_, state_); !why.empty()) {
       console_.line("{}", why);
       state_.matrix.print(console_);
       return done();
@@ -72,7 +70,14 @@ class Run {
           continue;
         }
       }
-      if (const auto early = finish_round(i)) return *early;
+      switch (finish_round(*parts_, i, state_)) {
+        case AfterRound::kGoOn:
+          break;
+        case AfterRound::kStopped:
+          return stopped_between();
+        case AfterRound::kGateEnds:
+          return done();
+      }
       if (i + 1 == config_.rounds.size()) break;
       if (const auto early = begin_round(i + 1)) return *early;
     }
@@ -129,7 +134,8 @@ class Run {
     hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     control_.agree([&] { sets_ = std::make_unique<RunSets>(data_, config_, shape.vocab); });
     if (newest) {
-      control_.agree([&] { resume(*newest); });
+      control_.agree([&] { check_plans(); });
+      restore_all(*newest, *model_, state_.has_optimizer, control_);
     }
     if (const auto early = count_this_start()) return early;
     control_.agree(
@@ -155,7 +161,7 @@ class Run {
           std::filesystem::absolute(config_.tokenizer_folder()).lexically_normal().string();
     }
     if (parts_->stop_wanted()) return stopped_unsaved();
-    if (needs_base_row() && !evaluate_row("base")) return stopped_unsaved();
+    if (needs_base_row() && !evaluate_row(*parts_, state_, "base")) return stopped_unsaved();
     state_of_base_ = state_;
     return begin_round(0);
   }
@@ -233,11 +239,14 @@ class Run {
                               .folder = folder_.get(),
                               .metrics = metrics_.get(),
                               .mesh = *mesh_,
+                              .model = *model_,
                               .stepper = *stepper_,
+                              .data = data_,
                               .sets = *sets_,
                               .saver = *saver_,
                               .skips = skips_,
-                              .calibration = calibration_});
+                              .calibration = calibration_,
+                              .version = hooks_.version});
   }
 
   void say_resumed(const checkpoint::Checkpoint& from) {
@@ -254,10 +263,8 @@ class Run {
     control_.on_first([&] { remove_refused(config_, skips_); });
     const auto newest = find_newest(config_, control_, console_, skips_);
     if (newest) {
-      control_.agree([&] {
-        state_ = RunState::from_json(newest->state());
-        restore(*newest, *model_, state_.has_optimizer);
-      });
+      control_.agree([&] { state_ = RunState::from_json(newest->state()); });
+      restore_all(*newest, *model_, state_.has_optimizer, control_);
     } else {
       state_ = state_of_base_;
       load_base();
@@ -313,7 +320,8 @@ class Run {
     }
   }
 
-  void resume(const checkpoint::Checkpoint& newest) {
+  // Rounds that were begun go on with the steps they had.
+  void check_plans() const {
     for (const size_t i : schedule_mates(config_.rounds, static_cast<size_t>(state_.round))) {
       const std::string& name = config_.rounds[i].name;
       const std::string& before = state_.plan_hashes.at(name);
@@ -324,7 +332,6 @@ class Run {
             config_.place, name, before, sets_->round(i).plan_hash());
       }
     }
-    restore(newest, *model_, state_.has_optimizer);
   }
 
   int64_t most_rows() const {
@@ -343,27 +350,6 @@ class Run {
       if (gate && (i == 0 || gate->relative_to != "previous")) needed = true;
     }
     return needed;
-  }
-
-  // Collective. False when a stop has cut it short.
-  bool evaluate_row(const std::string& name) {
-    const auto evaluator =
-        sets_->evaluator(config_.evaluate.max_examples, config_, mesh_->data(), control_);
-    const auto row = evaluator.evaluate(*stepper_, [this] {
-      hooks_.watchdog.enter("evaluation", state_.step);
-      return !stop_->reason().empty();
-    });
-    if (!row) return false;
-    state_.matrix.set(name, *row);
-    control_.on_first([&] {
-      folder_->event({{"event", "evaluated"},
-                      {"row", name},
-                      {"step", state_.step},
-                      {"evaluate", to_json(*state_.matrix.row(name))}});
-    });
-    state_.matrix.print(console_);
-    hooks_.faults.reach("evaluated", state_.step);
-    return true;
   }
 
   // A checkpoint of this place is there: of the end of the round before.
@@ -402,11 +388,11 @@ class Run {
     for (const size_t k : schedule_mates(config_.rounds, i)) {
       state_.plan_hashes[config_.rounds[k].name] = sets_->round(k).plan_hash();
     }
-    state_.start_digest = weights_digest(*model_);
+    state_.start_digest = digest_of(*model_, false);
     take_turns(round, data_.turns[i]);
     // After the round before these weights have a row already.
     if (round.init.kind == Init::Kind::kCheckpoint && round.evaluate.value.at_start &&
-        sets_->any_heldout() && !evaluate_row(round.name + ", start")) {
+        sets_->any_heldout() && !evaluate_row(*parts_, state_, round.name + ", start")) {
       return stopped_between();
     }
     hooks_.faults.reach("round_begun", state_.step);
@@ -427,97 +413,6 @@ class Run {
           "the tokenizer's own",
           round.name, turns.chat_templates.size());
     }
-  }
-
-  // Evaluation, gate, export, ledger. An exit code when the gate or a stop ends the run.
-  Early finish_round(size_t i) {
-    const RoundSection& round = config_.rounds[i];
-    hooks_.faults.reach("round_saved", state_.step);
-    if (sets_->any_heldout() && !evaluate_row(round.name)) return stopped_between();
-    nlohmann::json gate_json;
-    bool go_on = true;
-    if (round.gate) {
-      const std::string previous = i == 0 ? "base" : config_.rounds[i - 1].name;
-      const auto verdict = judge(*round.gate, state_.matrix, round.name, previous);
-      gate_json = verdict.json;
-      go_on = verdict.held || round.gate->otherwise != "stop";
-      if (verdict.held) {
-        console_.line("gate holds: {}", verdict.text);
-      } else {
-        console_.warn("gate of round '{}' fails: {} ({})", round.name, verdict.text,
-                      round.gate->otherwise);
-      }
-    }
-    hooks_.watchdog.enter("export", state_.step, base::Budget::kFixed);
-    const std::string exported = export_round(round);
-    hooks_.faults.reach("exported", state_.step);
-    control_.on_first([&] {
-      const std::string saved = "checkpoints/" + saver_->round_name(static_cast<int64_t>(i));
-      folder_->ledger(ledger_line({.config = config_,
-                                   .round = i,
-                                   .state = state_,
-                                   .packed = data_.rounds[i],
-                                   .checkpoint = folder_->path(saved),
-                                   .exported = exported,
-                                   .gate = gate_json,
-                                   .ranks = control_.size(),
-                                   .version = hooks_.version}));
-    });
-    hooks_.faults.reach("ledger_written", state_.step);
-    if (i > 0) saver_->drop_optimizer(static_cast<int64_t>(i) - 1);
-    hooks_.faults.reach("optimizer_dropped", state_.step);
-    if (!go_on) {
-      console_.line("the run ends here: gate.otherwise of round '{}' is stop", round.name);
-      return done();
-    }
-    // The next round would only be begun.
-    if (i + 1 < config_.rounds.size() && parts_->stop_wanted()) return stopped_between();
-    return {};
-  }
-
-  std::string export_round(const RoundSection& round) {
-    if (!config_.exports.rounds) return "";
-    const std::string target = exported_folder(config_, round);
-    train::export_round(config_, state_, *model_, target, control_);
-    console_.line("exported {}", target);
-    if (!holds_tokenizer(config_.tokenizer_folder())) {
-      console_.warn("{} has no tokenizer, as none is named: give `tokenizer: FOLDER`", target);
-    }
-    return target;
-  }
-
-  // The ledger line of a round that ended as its checkpoint says, its model exported.
-  std::optional<nlohmann::json> line_of_end(size_t i) const {
-    const RoundSection& round = config_.rounds[i];
-    auto line = folder_->ledger_line(round.name);
-    if (!line) return {};
-    const std::string saved =
-        folder_->path("checkpoints/" + saver_->round_name(static_cast<int64_t>(i)));
-    const bool same = line->value("result_digest", "") == stored_digest(saved);
-    const bool exported =
-        !config_.exports.rounds || std::filesystem::exists(exported_folder(config_, round));
-    if (!same || !exported) return {};
-    return line;
-  }
-
-  // Why there is nothing to do: the last round has ended, or a gate has ended the run. Empty when
-  // there is.
-  std::string finished() {
-    if (!state_.round_trained) return {};
-    const auto index = static_cast<size_t>(state_.round);
-    std::string text;
-    control_.on_first([&] {
-      if (const auto line = line_of_end(index)) text = line->dump();
-    });
-    text = control_.broadcast_text(text);
-    if (text.empty()) return {};
-    const auto line = nlohmann::json::parse(text);
-    state_.matrix.set(config_.rounds[index].name, row_from_json(line.at("heldout")));
-    if (ended_by_gate(line)) {
-      return fmt::format("the gate of round '{}' has ended this run", config_.rounds[index].name);
-    }
-    if (index + 1 < config_.rounds.size()) return {};
-    return fmt::format("all {} rounds are done", config_.rounds.size());
   }
 
   const Config original_;  // with `auto` as it was given

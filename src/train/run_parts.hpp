@@ -1,16 +1,18 @@
 // What a run is made of, for those who carry it on: each is owned by Run.
 #pragma once
 
-#include <string_view>
+#include <string>
 
 #include "base/console.hpp"
 #include "base/fault.hpp"
 #include "base/watchdog.hpp"
 #include "comm/control.hpp"
+#include "model/model.hpp"
 #include "parallel/mesh.hpp"
 #include "train/config.hpp"
 #include "train/divergence.hpp"
 #include "train/metrics_log.hpp"
+#include "train/run_data.hpp"
 #include "train/run_folder.hpp"
 #include "train/run_sets.hpp"
 #include "train/saver.hpp"
@@ -29,11 +31,14 @@ struct RunParts {
   RunFolder* folder;    // on rank 0, else null
   MetricsLog* metrics;  // the same
   parallel::Mesh& mesh;
+  model::Model& model;
   Stepper& stepper;
+  const RunData& data;
   const RunSets& sets;
   Saver& saver;
   const SkippedSteps& skips;
-  double calibration;  // FLOP/s over all ranks
+  double calibration;          // FLOP/s over all ranks
+  const std::string& version;  // of the program
 
   // Collective. Whether any rank wants to stop.
   bool stop_wanted() const { return control.any_true(!stop.reason().empty()); }

@@ -257,7 +257,7 @@ inline Trajectory trajectory(const LayoutCase& c, comm::Group& world, comm::Cont
     const auto done = lane_step(stepper, mesh, step, micro_packs);
     result.figures.insert(result.figures.end(), {done.totals.loss(), done.grad_norm});
   }
-  result.digest = weights_digest(*model);
+  result.digest = digest_of(*model, false);
   return result;
 }
 

@@ -32,7 +32,7 @@ class Reshard : public testing::TestWithParam<int64_t> {
       const auto done = lane_step(stepper, mesh, step, 3);
       result.figures.insert(result.figures.end(), {done.totals.loss(), done.grad_norm});
     }
-    result.digest = weights_digest(model);
+    result.digest = digest_of(model, false);
     return result;
   }
 

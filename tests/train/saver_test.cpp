@@ -5,7 +5,9 @@
 
 #include <cmath>
 #include <set>
+#include <span>
 
+#include "base/file.hpp"
 #include "checkpoint/toy.hpp"
 #include "data/packing.hpp"
 #include "model/grow.hpp"
@@ -159,6 +161,30 @@ TEST_F(SaverTest, WhatIsNotFiniteIsNotSaved) {
     EXPECT_THAT(test::message_of<base::SystemError>([&] { saver.finish(); }),
                 testing::HasSubstr("after step 1 the numbers of optimizer/exp_avg/"));
     EXPECT_FALSE(find_newest(config_, control, silent_).has_value());
+  });
+}
+
+TEST_F(SaverTest, WhatIsLoadedHasTheDigestOfWhatWasSaved) {
+  on_ranks(2, [&](comm::Group& group, comm::Control& control) {
+    const auto model = new_model(group, 1);
+    Saver saver(config_, *model, control, silent_);
+    saver.save_step(at(1));
+    const auto path = find_newest(config_, control, silent_)->path();
+    const auto load = [&] {
+      const auto loaded = new_model(group, 2);
+      const auto source =
+          checkpoint::Checkpoint::open(path, control, checkpoint::Verify::kManifest);
+      restore_all(source, *loaded, true, control);
+      return digest_of(*loaded, true) == source.digest();
+    };
+    EXPECT_TRUE(load());
+    control.on_first([&] {
+      base::File shard = base::File::open_write(path + "/shard-0000.h5");
+      const std::byte byte{0x5a};
+      shard.write_at(shard.size() / 2, std::span(&byte, 1));
+    });
+    EXPECT_THAT(test::message_of<base::SystemError>(load),
+                testing::HasSubstr("what was loaded has the digest"));
   });
 }
 

@@ -1,0 +1,140 @@
+#include "train/round_finish.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "train/evaluation.hpp"
+#include "train/ledger_line.hpp"
+#include "train/round_export.hpp"
+#include "train/tokenizer_files.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+// On rank 0.
+std::string round_checkpoint(const RunParts& parts, size_t round) {
+  const std::string name = parts.saver.round_name(static_cast<int64_t>(round));
+  return parts.folder->path("checkpoints/" + name);
+}
+
+struct Judgement {
+  bool go_on = true;
+  nlohmann::json json;  // null: no gate
+};
+
+Judgement judge_round(const RunParts& parts, size_t index, const RunState& state) {
+  const RoundSection& round = parts.config.rounds[index];
+  if (!round.gate) return {};
+  const std::string previous = index == 0 ? "base" : parts.config.rounds[index - 1].name;
+  const auto verdict = judge(*round.gate, state.matrix, round.name, previous);
+  if (verdict.held) {
+    parts.console.line("gate holds: {}", verdict.text);
+  } else {
+    parts.console.warn("gate of round '{}' fails: {} ({})", round.name, verdict.text,
+                       round.gate->otherwise);
+  }
+  return {verdict.held || round.gate->otherwise != "stop", verdict.json};
+}
+
+// Returns the folder, or "" where none is wanted.
+std::string export_model(const RunParts& parts, const RoundSection& round, const RunState& state) {
+  if (!parts.config.exports.rounds) return "";
+  const std::string target = exported_folder(parts.config, round);
+  export_round(parts.config, state, parts.model, target, parts.control);
+  parts.console.line("exported {}", target);
+  if (!holds_tokenizer(parts.config.tokenizer_folder())) {
+    parts.console.warn("{} has no tokenizer, as none is named: give `tokenizer: FOLDER`", target);
+  }
+  return target;
+}
+
+// On rank 0. The ledger line of a round that ended as its checkpoint says, its model exported.
+std::optional<nlohmann::json> line_of_end(const RunParts& parts, size_t index) {
+  const RoundSection& round = parts.config.rounds[index];
+  auto line = parts.folder->ledger_line(round.name);
+  if (!line) return {};
+  const bool same =
+      line->value("result_digest", "") == stored_digest(round_checkpoint(parts, index));
+  const bool exported =
+      !parts.config.exports.rounds || std::filesystem::exists(exported_folder(parts.config, round));
+  if (!same || !exported) return {};
+  return line;
+}
+
+}  // namespace
+
+bool evaluate_row(const RunParts& parts, RunState& state, const std::string& name) {
+  const auto evaluator = parts.sets.evaluator(parts.config.evaluate.max_examples, parts.config,
+                                              parts.mesh.data(), parts.control);
+  const auto row = evaluator.evaluate(parts.stepper, [&] {
+    parts.watchdog.enter("evaluation", state.step);
+    return !parts.stop.reason().empty();
+  });
+  if (!row) return false;
+  state.matrix.set(name, *row);
+  parts.control.on_first([&] {
+    parts.event({{"event", "evaluated"},
+                 {"row", name},
+                 {"step", state.step},
+                 {"evaluate", to_json(*state.matrix.row(name))}});
+  });
+  state.matrix.print(parts.console);
+  parts.faults.reach("evaluated", state.step);
+  return true;
+}
+
+AfterRound finish_round(const RunParts& parts, size_t index, RunState& state) {
+  const RoundSection& round = parts.config.rounds[index];
+  parts.faults.reach("round_saved", state.step);
+  if (parts.sets.any_heldout() && !evaluate_row(parts, state, round.name)) {
+    return AfterRound::kStopped;
+  }
+  const Judgement judgement = judge_round(parts, index, state);
+  parts.watchdog.enter("export", state.step, base::Budget::kFixed);
+  const std::string exported = export_model(parts, round, state);
+  parts.faults.reach("exported", state.step);
+  parts.control.on_first([&] {
+    parts.folder->ledger(ledger_line({.config = parts.config,
+                                      .round = index,
+                                      .state = state,
+                                      .packed = parts.data.rounds[index],
+                                      .checkpoint = round_checkpoint(parts, index),
+                                      .exported = exported,
+                                      .gate = judgement.json,
+                                      .ranks = parts.control.size(),
+                                      .version = parts.version}));
+  });
+  parts.faults.reach("ledger_written", state.step);
+  if (index > 0) parts.saver.drop_optimizer(static_cast<int64_t>(index) - 1);
+  parts.faults.reach("optimizer_dropped", state.step);
+  if (!judgement.go_on) {
+    parts.console.line("the run ends here: gate.otherwise of round '{}' is stop", round.name);
+    return AfterRound::kGateEnds;
+  }
+  // The next round would only be begun.
+  const bool more = index + 1 < parts.config.rounds.size();
+  return more && parts.stop_wanted() ? AfterRound::kStopped : AfterRound::kGoOn;
+}
+
+std::string why_finished(const RunParts& parts, RunState& state) {
+  if (!state.round_trained) return {};
+  const auto index = static_cast<size_t>(state.round);
+  std::string text;
+  parts.control.on_first([&] {
+    if (const auto line = line_of_end(parts, index)) text = line->dump();
+  });
+  text = parts.control.broadcast_text(text);
+  if (text.empty()) return {};
+  const std::string& name = parts.config.rounds[index].name;
+  const auto line = nlohmann::json::parse(text);
+  state.matrix.set(name, row_from_json(line.at("heldout")));
+  if (ended_by_gate(line)) return fmt::format("the gate of round '{}' has ended this run", name);
+  if (index + 1 < parts.config.rounds.size()) return {};
+  return fmt::format("all {} rounds are done", parts.config.rounds.size());
+}
+
+}  // namespace rondo::train
