@@ -13,7 +13,7 @@ namespace rondo::app {
 namespace {
 
 // Past the time that reports may take. Rank 0 is the first, and tells.
-constexpr unsigned kEndSeconds = 12;
+constexpr unsigned kEndSeconds = 6;
 static_assert(kEndSeconds > train::HangReports::kMeetSeconds + train::HangReports::kTellSeconds);
 
 void say(std::string_view text) {
@@ -44,7 +44,7 @@ void HangWatch::end(const base::Phases::State& state) const {
   struct sigaction action {};
   action.sa_handler = rank_ == 0 ? tell_and_end : end_silently;
   ::sigaction(SIGALRM, &action, nullptr);
-  ::alarm(rank_ == 0 ? kEndSeconds : kEndSeconds + 2);
+  ::alarm(rank_ == 0 ? kEndSeconds : kEndSeconds + 1);
   constexpr int kCode = static_cast<int>(base::Exit::kSystem);
   try {
     const std::string text = reports_.meet(reports_.own(state, *recorders_));

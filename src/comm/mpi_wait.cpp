@@ -17,7 +17,7 @@ namespace {
 constexpr int kTests = 16;
 // How often a waiting rank looks for questions, and for how long one that asks waits for answers.
 constexpr double kListenSeconds = 0.01;
-constexpr double kAnswerSeconds = 2;
+constexpr double kAnswerSeconds = 1;
 
 bool test(MPI_Request& request) {
   int done = 0;
