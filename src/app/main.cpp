@@ -13,6 +13,7 @@
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
 #include "base/config.hpp"
+#include "base/utf8.hpp"
 
 namespace rondo::app {
 namespace {
@@ -62,10 +63,11 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
 // Never returns: all ranks end with the code of the error, and it is told once.
 [[noreturn]] void fail(comm::Runtime& runtime, const std::exception& error) {
   const auto code = static_cast<int>(base::exit_code_of(error));
+  const std::string text = base::printable(error.what());
   std::fflush(stdout);
   const bool alone = dynamic_cast<const base::Overdue*>(&error) != nullptr;
   if (!alone && runtime.all_arrive(kSharedErrorSeconds)) {
-    if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", error.what());
+    if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", text);
     std::fflush(stderr);
     // Again, so that no rank's end makes the launcher kill rank 0 before it has spoken.
     runtime.all_arrive(kSharedErrorSeconds);
@@ -73,7 +75,7 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
     runtime.leave(code, base::exit_code_of(error) == base::Exit::kUser);
   }
   fmt::print(stderr, "error on rank {} of {} ({}): {}\n", runtime.rank(), runtime.size(),
-             runtime.host(), error.what());
+             runtime.host(), text);
   std::fflush(stderr);
   leave_exit_code(code);  // of any rank: rank 0 may be the one that is lost
   comm::Runtime::abort_all(code);

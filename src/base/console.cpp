@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/utf8.hpp"
+
 namespace rondo::base {
 
 namespace {
@@ -28,14 +30,14 @@ void Console::end_progress() {
 
 void Console::write_line(std::string_view text) {
   end_progress();
-  fmt::print("{}\n", text);
+  fmt::print("{}\n", printable(text));
   std::fflush(stdout);
 }
 
 void Console::write_warning(std::string_view text) {
   end_progress();
   std::fflush(stdout);
-  fmt::print(stderr, "warning: {}\n", text);
+  fmt::print(stderr, "warning: {}\n", printable(text));
 }
 
 void Console::progress(std::string_view text) {

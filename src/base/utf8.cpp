@@ -1,5 +1,7 @@
 #include "base/utf8.hpp"
 
+#include <fmt/format.h>
+
 #include <bit>
 
 #include "base/error.hpp"
@@ -19,6 +21,24 @@ Character first_character(std::string_view text) {
     code = code << 6 | (byte(i) & 0x3FU);
   }
   return {length, code};
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const Character character = first_character(text);
+    const std::string_view bytes = text.substr(0, character.bytes);
+    text.remove_prefix(character.bytes);
+    const bool control =
+        bytes[0] >= 0 && bytes[0] < ' ' && bytes[0] != '\n' && bytes[0] != '\t' && bytes[0] != '\r';
+    if (character.code && !control) {
+      out += bytes;
+      continue;
+    }
+    for (const char byte : bytes) out += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
+  }
+  return out;
 }
 
 }  // namespace rondo::base

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace rondo::base {
@@ -16,5 +17,9 @@ struct Character {
 // The first character of a text that is not empty. Where there is none, the bytes up to the first
 // that cannot continue what is begun.
 Character first_character(std::string_view text);
+
+// The text as a terminal and every reader of a log can take it: bytes that are no character, and
+// control characters besides tabs and ends of lines, as \xb6.
+std::string printable(std::string_view text);
 
 }  // namespace rondo::base

@@ -227,7 +227,7 @@ class Run {
   void open_metrics() {
     control_.on_first([&] {
       folder_->check_owner();
-      metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.step);
+      metrics_ = std::make_unique<MetricsLog>(folder_->path("metrics.jsonl"), state_.logged_step());
     });
     state_.skips = skips_.count();
     parts_.reset(new RunParts{.config = config_,

@@ -71,7 +71,9 @@ void RunFolder::keep(const Config& config) {
 void RunFolder::event(nlohmann::json json) const {
   check_owner();
   json["time"] = utc_now();
-  base::append_line_durably(path("events.jsonl"), json.dump());
+  // Texts of errors may quote what is no UTF-8.
+  base::append_line_durably(path("events.jsonl"),
+                            json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 std::string RunFolder::skipped_lines() const {

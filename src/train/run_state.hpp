@@ -40,6 +40,9 @@ struct RunState {
   std::vector<int64_t> end_of_turn;  // ids that end the turns trained so far
   std::string chat_template;         // of the round's data; "": the tokenizer's own
 
+  // The last step whose line of metrics.jsonl is older than this state.
+  int64_t logged_step() const { return pending_line.empty() ? step : step - 1; }
+
   nlohmann::json to_json(const Config& config) const;
   static RunState from_json(const nlohmann::json& json);
 };

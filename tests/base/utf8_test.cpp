@@ -34,5 +34,14 @@ TEST(Utf8, TakesWhatCannotBeACharacterTogether) {
   }
 }
 
+TEST(Utf8, WhatIsPrintedIsWholeAndMovesNoCursor) {
+  EXPECT_EQ(printable("plain, \xC3\xA9\n\tand \xF0\x9F\x98\x80"),
+            "plain, \xC3\xA9\n\tand \xF0\x9F\x98\x80");
+  EXPECT_EQ(printable("a\xB6z"), "a\\xb6z");
+  EXPECT_EQ(printable("\xE6\x97 \x1B[2K"), "\\xe6\\x97 \\x1b[2K");
+  EXPECT_EQ(printable(std::string_view("\0", 1)), "\\x00");
+  EXPECT_EQ(printable(""), "");
+}
+
 }  // namespace
 }  // namespace rondo::base

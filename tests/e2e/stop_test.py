@@ -97,6 +97,12 @@ class Stops(StopTest):
         job.signal(signal.SIGUSR1)
         self.assertEqual(job.finish(), 75, job.output)
         self.assertNotIn("held-out loss", job.output)
+        # Killed when that is done, before the next checkpoint: done again.
+        done = harness.rondo(
+            "train", config("run"), environment={"RONDO_FAULT": "step_begun:0:3:kill"}
+        )
+        self.assertEqual(done.returncode, -signal.SIGKILL, done.stdout + done.stderr)
+        self.assertIn("held-out loss", done.stdout)
         self.train(config("run"))
         self.expect_same_runs("run", "straight")
         evaluated = [line.get("evaluate") for line in self.metrics("run")]
