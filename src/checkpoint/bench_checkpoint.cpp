@@ -38,7 +38,7 @@ double median(Seconds seconds) {
 class State {
  public:
   State(int64_t bytes, comm::Control& control) {
-    const int64_t each = 3 * 4 * kRows * kColumns;
+    const int64_t each = int64_t{3} * 4 * kRows * kColumns;
     const int64_t matrices = std::max<int64_t>(1, bytes / each);
     const base::Slice mine = base::even_part(kRows * kColumns, control.size(), control.rank());
     values_.resize(static_cast<size_t>(3 * matrices * mine.size()));
