@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 import unittest
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from unittest import mock
 
 SOURCE = Path(os.environ.get("RONDO_SOURCE", Path(__file__).resolve().parents[2]))
 RUN = SOURCE / "launch" / "run"
+sys.path.insert(0, str(SOURCE / "launch"))
+
+from launcher import cores, notices, numerics  # noqa: E402
 
 # Commands: `exit N` ends with N, `environment` prints what it was given, `wait` handles requests to
 # stop, says that it is ready and stays until there is one, then ends with 75, which rank 0 tells;
@@ -74,14 +75,6 @@ exec "$@"
 """
 
 
-def launch_run():
-    """launch/run as a module."""
-    loader = SourceFileLoader("launch_run", str(RUN))
-    module = module_from_spec(spec_from_loader("launch_run", loader))
-    loader.exec_module(module)
-    return module
-
-
 class LaunchRun(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -107,6 +100,28 @@ class LaunchRun(unittest.TestCase):
             capture_output=True,
             text=True,
         )
+
+    def copy_of_run(self):
+        """launch/run and its parts elsewhere; returns its path."""
+        folder = self.folder / "launch"
+        shutil.copytree(SOURCE / "launch", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        return folder / "run"
+
+    def test_it_runs_from_anywhere_and_writes_nothing_beside_itself(self):
+        run = self.copy_of_run()
+        before = sorted(run.parent.rglob("*"))
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
+        for variables in ({}, {"PYTHONSAFEPATH": "1"}):
+            done = subprocess.run(
+                [run, "exit", "70"],
+                cwd="/",
+                env={**self.env, **variables},
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual(done.returncode, 70, done.stderr)
+        self.assertEqual(sorted(run.parent.rglob("*")), before)
 
     def test_exit_codes_pass_through(self):
         for ranks in ("1", "3"):
@@ -138,15 +153,15 @@ class LaunchRun(unittest.TestCase):
         ).encode()
         for piece in (1, 7, len(text)):
             here, there = os.pipe()
-            notices = launch_run().Notices(here)
+            copied = notices.Notices(here)
             seen = bytearray()
             write = mock.Mock(side_effect=lambda _, said, seen=seen: seen.extend(said) or len(said))
             with mock.patch("os.write", write):
-                notices.start()
+                copied.start()
                 with open(there, "wb", buffering=0) as pipe:
                     for begin in range(0, len(text), piece):
                         pipe.write(text[begin : begin + piece])
-                notices.join()
+                copied.join()
             os.close(here)
             self.assertEqual(
                 seen.decode(),
@@ -155,11 +170,10 @@ class LaunchRun(unittest.TestCase):
             )
 
     def test_threads_share_the_cores(self):
-        cores = len(os.sched_getaffinity(0))
-        result = self.run_it("-n", str(4 * cores), "environment")
-        module = launch_run()
-        path = module.strict_path(module.cpuinfo())
-        self.assertEqual(result.stdout.count(f"threads=1 cbwr={path} "), 4 * cores, result)
+        count = len(os.sched_getaffinity(0))
+        result = self.run_it("-n", str(4 * count), "environment")
+        path = numerics.strict_path(numerics.cpuinfo())
+        self.assertEqual(result.stdout.count(f"threads=1 cbwr={path} "), 4 * count, result)
         result = self.run_it("-n", "2", "environment", OMP_NUM_THREADS="7")
         self.assertEqual(result.stdout.count("threads=7"), 2)
 
@@ -172,8 +186,8 @@ class LaunchRun(unittest.TestCase):
             ("AuthenticAMD", avx512, "AVX2,STRICT"),
         ):
             processor = f"vendor_id\t: {vendor}\nmodel name\t: One\nflags\t\t: {flags}\nbugs\t\t:\n"
-            self.assertEqual(launch_run().strict_path(f"{processor}\n{processor}"), path)
-        self.assertEqual(launch_run().strict_path(""), "AVX2,STRICT")
+            self.assertEqual(numerics.strict_path(f"{processor}\n{processor}"), path)
+        self.assertEqual(numerics.strict_path(""), "AVX2,STRICT")
 
     def in_slurm(self, *arguments, **variables):
         """Output of launch/run inside an allocation that offers srun with PMIx."""
@@ -195,9 +209,9 @@ class LaunchRun(unittest.TestCase):
             self.assertIn(f" --cpus-per-task={cpus} --cpu-bind=cores -n 8 ", output)
             self.assertIn(f"threads={cpus} ", output)
         output = self.in_slurm("-n", "1", "environment")
-        cores = launch_run().local_cores()
-        self.assertIn(f" --cpus-per-task={cores} --cpu-bind=cores -n 1 ", output)
-        self.assertIn(f"threads={cores} ", output)
+        count = cores.local_cores()
+        self.assertIn(f" --cpus-per-task={count} --cpu-bind=cores -n 1 ", output)
+        self.assertIn(f"threads={count} ", output)
 
     def test_threads_that_the_user_chose_leave_the_cpus_of_srun_alone(self):
         variables = {"SLURM_CPUS_PER_TASK": "6", "OMP_NUM_THREADS": "2"}
@@ -213,7 +227,7 @@ class LaunchRun(unittest.TestCase):
         self.assertIn(" --map-by slot:PE=5 --bind-to core ", output)
 
     def test_cpus_of_slurm_are_hardware_threads_or_cores(self):
-        cores_of = launch_run().cores_of
+        cores_of = cores.cores_of
         self.assertEqual(cores_of(8, on_node=32, threads=32, cores=16), 4)
         self.assertEqual(cores_of(8, on_node=16, threads=32, cores=16), 8)
         self.assertEqual(cores_of(8, on_node=0, threads=4, cores=2), 8)
@@ -348,18 +362,16 @@ class LaunchRun(unittest.TestCase):
         self.expect_a_request_ends_it(2, "-n", "2", "train", self.mark)
 
     def test_a_request_ends_tokenising(self):
-        for name, text in (
-            ("launch/run", RUN.read_text()),
-            ("tools/prepare", f"import sys\nsys.argv[1:] = ['hang', '{self.mark}']\n{STAND_IN}"),
-        ):
-            (self.folder / name).parent.mkdir(exist_ok=True)
-            (self.folder / name).write_text(text)
+        run = self.copy_of_run()
+        (self.folder / "tools").mkdir()
+        (self.folder / "tools" / "prepare").write_text(
+            f"import sys\nsys.argv[1:] = ['hang', '{self.mark}']\n{STAND_IN}"
+        )
         checker = self.folder / "checker"
         checker.write_text("#!/bin/sh\n")
         checker.chmod(0o755)
-        program = [sys.executable, str(self.folder / "launch" / "run")]
         self.expect_a_request_ends_it(
-            2, "train", "some.yaml", program=program, RONDO_BINARY=str(checker)
+            2, "train", "some.yaml", program=[sys.executable, run], RONDO_BINARY=str(checker)
         )
 
     def test_a_request_ends_the_trial_of_the_binding(self):
