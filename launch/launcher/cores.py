@@ -1,7 +1,18 @@
-"""How many cores each rank has: of this machine, or of the Slurm allocation."""
+"""How many nodes and cores there are: of this machine, or of the Slurm allocation."""
 
 import os
 import re
+
+
+def positive(text):
+    """Whether it is a whole number of at least 1, in plain digits."""
+    return re.match("[0-9]*[1-9][0-9]*$", text) is not None
+
+
+def node_count():
+    """Nodes of the Slurm allocation; None outside of one."""
+    text = os.environ.get("SLURM_JOB_NUM_NODES", "")
+    return int(text) if positive(text) else None
 
 
 def local_cores():
@@ -23,7 +34,7 @@ def allocated_cpus(ranks_per_node):
     if "SLURM_JOB_ID" not in os.environ:
         return None
     per_task = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if per_task.isdigit() and int(per_task) > 0:
+    if positive(per_task):
         return int(per_task)
     # As in "64(x2),32": the smallest node decides.
     per_node = re.findall(r"(\d+)(?:\(x\d+\))?", os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
@@ -44,5 +55,5 @@ def cores_per_rank(ranks_per_node):
     if cpus is None:
         return max(1, local_cores() // ranks_per_node)
     on_node = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    return cores_of(cpus, int(on_node) if on_node.isdigit() else 0,
+    return cores_of(cpus, int(on_node) if positive(on_node) else 0,
                     len(os.sched_getaffinity(0)), local_cores())

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from launcher.cores import cores_per_rank, local_cores
+from launcher.cores import cores_per_rank, local_cores, node_count
 from launcher.ranks import common_environment, deaf_at_start, open_mpi_environment
 from launcher.say import EXIT_SYSTEM, fail, say
 
@@ -15,9 +15,7 @@ def mpirun_command(children, options, program):
         fail("mpirun was not found. Debian: apt-get install openmpi-bin; modules: module load "
              "openmpi; Spack: spack load openmpi; conda: conda install -c conda-forge openmpi.",
              EXIT_SYSTEM)
-    nodes = host_count(options.hosts)
-    if not options.hosts and os.environ.get("SLURM_JOB_NUM_NODES", "").isdigit():
-        nodes = int(os.environ["SLURM_JOB_NUM_NODES"])
+    nodes = host_count(options.hosts) if options.hosts else node_count() or 1
     ranks_per_node = -(-options.ranks // nodes)
     cores = local_cores()
     threads = cores_per_rank(ranks_per_node)
@@ -39,9 +37,7 @@ def mpirun_command(children, options, program):
 
 
 def host_count(hosts):
-    """Distinct hosts that mpirun is given, 1 when none are named."""
-    if not hosts:
-        return 1
+    """Distinct hosts that mpirun is given, at least 1."""
     if hosts[0] == "-H":
         names = [entry.split(":")[0] for entry in hosts[1].split(",")]
     else:

@@ -1,9 +1,10 @@
 """What is done before MPI starts: the check of the configuration, and tokenising."""
 
 import os
+import signal
 import sys
 
-from launcher.say import EXIT_USER, OWN_EXIT_CODES
+from launcher.say import EXIT_SYSTEM, OWN_EXIT_CODES, fail
 
 PREPARED_COMMANDS = ("train", "pack", "eval")
 
@@ -22,6 +23,13 @@ def prepare(children, root, binary, command, ranks):
         python = sys.executable
     checked = [binary, command[0]] + words + ["--check", str(ranks)]
     for step in (checked, [python, tool] + words):
-        code = children.helper(step)[0]
-        if code != 0:
-            sys.exit(code if code in OWN_EXIT_CODES else EXIT_USER)
+        try:
+            code = children.helper(step)[0]
+        except OSError as error:
+            fail(f"{step[0]} could not be started: {error}", EXIT_SYSTEM)
+        if code in OWN_EXIT_CODES:
+            if code != 0:
+                sys.exit(code)
+        else:
+            how = signal.Signals(-code).name if code < 0 else f"code {code}"
+            fail(f"{' '.join(step[:2])} was ended by {how}", EXIT_SYSTEM)

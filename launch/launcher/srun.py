@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from launcher.cores import allocated_cpus, cores_per_rank
+from launcher.cores import allocated_cpus, cores_per_rank, node_count
 from launcher.ranks import common_environment, deaf_at_start, open_mpi_environment
 
 
@@ -13,8 +13,7 @@ def pmix_by_srun(children):
 
 
 def srun_command(options, program):
-    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
-    ranks_per_node = -(-options.ranks // nodes)
+    ranks_per_node = -(-options.ranks // (node_count() or 1))
     threads = cores_per_rank(ranks_per_node)
     common_environment(threads)
     open_mpi_environment(False)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 words = sys.argv[1:]
 if "--check" in words:
-    words = ["hang", words[1]]
+    words = ["crash"] if words[1] == "crash" else ["hang", words[1]]
 elif words[:1] == ["train"]:
     words = words[1:]
 command, argument = words[0].lstrip("-"), words[-1]
@@ -225,6 +225,16 @@ class LaunchRun(unittest.TestCase):
         output = self.in_slurm("--mpirun", "-n", "2", "--dry-run", "exit", "0", **variables)
         self.assertIn("OMP_NUM_THREADS=5 ", output)
         self.assertIn(" --map-by slot:PE=5 --bind-to core ", output)
+
+    def test_hosts_that_are_named_inside_slurm_are_for_mpirun(self):
+        output = self.in_slurm("-n", "2", "-H", "a:1,b:1", "--dry-run", "exit", "0")
+        self.assertIn("mpirun -n 2 -H a:1,b:1 ", output)
+
+    def test_numbers_of_slurm_that_are_none_are_left_out(self):
+        for tasks in ("0", "", "²", "many"):
+            variables = {"SLURM_NTASKS": tasks, "SLURM_JOB_NUM_NODES": tasks}
+            self.assertIn(" -n 1 ", self.in_slurm("environment", **variables))
+            self.in_slurm("--mpirun", "-n", "2", "--dry-run", "exit", "0", **variables)
 
     def test_cpus_of_slurm_are_hardware_threads_or_cores(self):
         cores_of = cores.cores_of
@@ -491,12 +501,22 @@ class LaunchRun(unittest.TestCase):
             (("-n",), "needs a value"),
             (("-n", "two", "exit", "0"), "whole number"),
             (("-n", "0", "exit", "0"), "whole number"),
+            (("-n", "²", "exit", "0"), "whole number"),
             (("--nodes", "3", "exit", "0"), "unknown option --nodes"),
             (("-n", "2", "--hostfile", "/nonexistent", "exit", "0"), "/nonexistent"),
         ]:
             result = self.run_it(*arguments)
             self.assertEqual(result.returncode, 2, arguments)
             self.assertIn(text, result.stderr)
+
+    def test_a_check_that_cannot_be_done_is_no_fault_of_the_configuration(self):
+        result = self.run_it("train", "crash")
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertRegex(result.stderr, "rondo train was ended by SIGSEGV")
+        (self.folder / "rondo").write_bytes(b"\x7fELF of another machine")
+        result = self.run_it("train", "exit")
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn("could not be started", result.stderr)
 
     def test_a_missing_binary_says_how_to_build_it(self):
         result = self.run_it("exit", "0", RONDO_BINARY="/nonexistent/rondo")
