@@ -13,7 +13,7 @@
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
 #include "base/config.hpp"
-#include "base/utf8.hpp"
+#include "base/console.hpp"
 
 namespace rondo::app {
 namespace {
@@ -55,7 +55,13 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
     throw base::UserError(fmt::format("{} (see rondo --help)", error.what()));
   }
   for (const Command& command : commands) {
-    if (parser.got_subcommand(command.name)) return command.run(context);
+    if (!parser.got_subcommand(command.name)) continue;
+    const base::Exit exit = command.run(context);
+    // The result of all others is what they have printed.
+    if (context.console.lost() && command.name != "train") {
+      throw base::SystemError("standard output has not taken all of the result: is its disk full?");
+    }
+    return exit;
   }
   throw base::UserError(no_command(parser, commands));
 }
@@ -63,20 +69,16 @@ base::Exit dispatch(CLI::App& parser, const std::vector<Command>& commands, Cont
 // Never returns: all ranks end with the code of the error, and it is told once.
 [[noreturn]] void fail(comm::Runtime& runtime, const std::exception& error) {
   const auto code = static_cast<int>(base::exit_code_of(error));
-  const std::string text = base::printable(error.what());
-  std::fflush(stdout);
   const bool alone = dynamic_cast<const base::Overdue*>(&error) != nullptr;
   if (!alone && runtime.all_arrive(kSharedErrorSeconds)) {
-    if (runtime.rank() == 0) fmt::print(stderr, "error: {}\n", text);
-    std::fflush(stderr);
+    if (runtime.rank() == 0) base::print_error(fmt::format("error: {}", error.what()));
     // Again, so that no rank's end makes the launcher kill rank 0 before it has spoken.
     runtime.all_arrive(kSharedErrorSeconds);
     if (runtime.rank() == 0) leave_exit_code(code);
     runtime.leave(code, base::exit_code_of(error) == base::Exit::kUser);
   }
-  fmt::print(stderr, "error on rank {} of {} ({}): {}\n", runtime.rank(), runtime.size(),
-             runtime.host(), text);
-  std::fflush(stderr);
+  base::print_error(fmt::format("error on rank {} of {} ({}): {}", runtime.rank(), runtime.size(),
+                                runtime.host(), error.what()));
   leave_exit_code(code);  // of any rank: rank 0 may be the one that is lost
   comm::Runtime::abort_all(code);
 }

@@ -60,6 +60,8 @@ void handle(int number, void (*handler)(int)) {
 
 void install_stop_signals() {
   for (const int number : {SIGUSR1, SIGUSR2, SIGTERM, SIGINT}) handle(number, on_signal);
+  // A reader of what is printed may go; the run does not.
+  handle(SIGPIPE, SIG_IGN);
 }
 
 bool stop_requested() { return g_requested; }

@@ -19,25 +19,40 @@ bool is_terminal() {
   return std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr && ::isatty(STDOUT_FILENO) == 1;
 }
 
+// A log on a full disk, or a reader that is gone, must not end what is at work.
+bool put(std::FILE* stream, std::string_view text) {
+  const bool whole = std::fwrite(text.data(), 1, text.size(), stream) == text.size();
+  const bool flushed = std::fflush(stream) == 0;
+  std::clearerr(stream);
+  return whole && flushed;
+}
+
 }  // namespace
+
+void print_error(std::string_view text) {
+  std::fflush(stdout);
+  put(stderr, printable(text) + "\n");
+}
 
 Console::Console(bool active) : active_(active), interactive_(is_terminal()) {}
 
+void Console::write(std::string_view text) {
+  if (!put(stdout, text)) lost_ = true;
+}
+
 void Console::end_progress() {
-  if (in_progress_) fmt::print("\n");
+  if (in_progress_) write("\n");
   in_progress_ = false;
 }
 
 void Console::write_line(std::string_view text) {
   end_progress();
-  fmt::print("{}\n", printable(text));
-  std::fflush(stdout);
+  write(printable(text) + "\n");
 }
 
 void Console::write_warning(std::string_view text) {
   end_progress();
-  std::fflush(stdout);
-  fmt::print(stderr, "warning: {}\n", printable(text));
+  print_error(fmt::format("warning: {}", text));
 }
 
 void Console::progress(std::string_view text) {
@@ -46,8 +61,7 @@ void Console::progress(std::string_view text) {
     write_line(text);
     return;
   }
-  fmt::print("\r\033[K{}", text);
-  std::fflush(stdout);
+  write(fmt::format("\r\033[K{}", text));
   in_progress_ = true;
 }
 

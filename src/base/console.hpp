@@ -9,6 +9,10 @@
 
 namespace rondo::base {
 
+// A line on standard error, by any rank: what it ends with. Never throws for what cannot be
+// written.
+void print_error(std::string_view text);
+
 class Console {
  public:
   explicit Console(bool active);
@@ -28,14 +32,18 @@ class Console {
   // True when standard output is a terminal, so that progress() may be called at every step.
   bool interactive() const { return interactive_; }
   bool active() const { return active_; }
+  // True when standard output has not taken everything; nothing is thrown for it.
+  bool lost() const { return lost_; }
 
  private:
+  void write(std::string_view text);
   void write_line(std::string_view text);
   void write_warning(std::string_view text);
   void end_progress();
   bool active_;
   bool interactive_;
   bool in_progress_ = false;
+  bool lost_ = false;
 };
 
 }  // namespace rondo::base

@@ -130,7 +130,8 @@ class Run {
     hooks_.watchdog.enter("load", 0, base::Budget::kFixed);
     if (!newest) load_base();
     hooks_.watchdog.enter("packing", 0, base::Budget::kNone);
-    ensure_packed(data_, control_, group_, console_);
+    const auto asked = [this] { return !stop_->reason().empty(); };
+    if (!ensure_packed(data_, control_, group_, console_, asked)) return stopped_unsaved();
     hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     control_.agree([&] { sets_ = std::make_unique<RunSets>(data_, config_, shape.vocab); });
     if (newest) {

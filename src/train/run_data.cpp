@@ -415,9 +415,10 @@ void check_same_data(const data::PackRequest& request, const std::string& place,
       place, round, request.out_folder);
 }
 
-void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
-                   base::Console& console) {
+bool ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
+                   base::Console& console, const std::function<bool()>& stop) {
   for (const data::PackRequest* request : data.all()) {
+    if (control.any_true(stop())) return false;
     bool current = false;
     // Rank 0 decides alone: on shared file systems ranks may see different things for a while.
     control.on_first([&] { current = data::is_current(request->out_folder, *request); });
@@ -425,6 +426,7 @@ void ensure_packed(const RunData& data, comm::Control& control, comm::Group& gro
     console.line("packing {}", request->out_folder);
     data::pack(*request, control, group, console);
   }
+  return true;
 }
 
 }  // namespace rondo::train

@@ -4,6 +4,7 @@
 // made of its text: <run.dir>/cache/<run.name>/<source>.train.h5 and .heldout.h5.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -58,8 +59,10 @@ void check_fresh(const Config& config, const RunData& data);
 void check_same_data(const data::PackRequest& request, const std::string& place,
                      const std::string& round);
 
-// Collective over all ranks. Packs what is missing or was made for another request.
-void ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
-                   base::Console& console);
+// Collective over all ranks. Packs what is missing or was made for another request, one set after
+// another. `stop` is asked on every rank before each: false when one of them has ended it.
+bool ensure_packed(
+    const RunData& data, comm::Control& control, comm::Group& group, base::Console& console,
+    const std::function<bool()>& stop = [] { return false; });
 
 }  // namespace rondo::train

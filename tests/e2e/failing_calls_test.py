@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,6 +87,38 @@ class FailingCalls(faults_test.FaultTest):
                 config, done = self.failing(call, number, how, path)
                 self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
                 self.expect_nothing_lost(config, done)
+
+
+class FailingOutput(faults_test.FaultTest):
+    """What is printed is for people: a run does not need it, a result that is asked for does."""
+
+    def rondo_to(self, stream, *arguments):
+        return subprocess.run(
+            harness.command(arguments),
+            env=harness.ONE_THREAD | os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            timeout=harness.TIMEOUT_S,
+            check=False,
+        ).returncode
+
+    def test_a_run_goes_on_where_nobody_takes_its_lines(self):
+        self.straight(1, rounds=2)
+        with open("/dev/full", "w") as full:
+            self.assertEqual(self.rondo_to(full, "train", self.short_rounds("full", rounds=2)), 0)
+        self.expect_same_runs("full", "straight")
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.addCleanup(os.close, writer)
+        self.assertEqual(self.rondo_to(writer, "train", self.short_rounds("gone", rounds=2)), 0)
+        self.expect_same_runs("gone", "straight")
+
+    def test_exit_codes_still_tell(self):
+        config = self.short_rounds("run", rounds=1)
+        with open("/dev/full", "w") as full:
+            self.assertEqual(self.rondo_to(full, "train", self.folder / "nowhere.yaml"), 2)
+            self.assertEqual(self.rondo_to(full, "plan", config), 3)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import unittest
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import h5py
 from tests.tools.support import (
     MARKED_TEMPLATE,
     PLAIN_TEMPLATE,
+    ROOT,
     ToolTest,
     conversation,
     run_script,
@@ -257,6 +259,17 @@ class Prepare(ToolTest):
         done = run_script("prepare", "config.yaml", "--workers", 2, folder=self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue((self.cache / "chat.train.h5").is_file())
+
+    def test_where_its_lines_are_not_taken_it_does_its_work(self):
+        command = [ROOT / "tools" / "prepare", self.config, "--workers", "1"]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, stdout=full, stderr=full, check=False)
+        self.assertEqual(done.returncode, 0)
+        self.assertTrue((self.cache / "chat.train.h5").is_file())
+        self.config.write_text("rounds: nothing")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, stdout=full, stderr=full, check=False)
+        self.assertEqual(done.returncode, 2, "the exit code still tells")
 
 
 if __name__ == "__main__":

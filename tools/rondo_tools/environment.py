@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from rondo_tools.errors import UserError
+from rondo_tools.say import say
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _REEXECUTED = "RONDO_TOOLS_REEXECUTED"
@@ -37,16 +38,16 @@ def run_main(module, arguments):
     try:
         return importlib.import_module(f"rondo_tools.{module}").main(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print("interrupted; nothing was published", file=sys.stderr)
+        say("interrupted; nothing was published", sys.stderr)
         return 130
 
 
@@ -55,7 +56,7 @@ def run(module, packages):
     try:
         use_repository_python(packages)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         sys.exit(2)
     os.environ.pop(_REEXECUTED, None)
     # An exception, so that what is half written is removed.

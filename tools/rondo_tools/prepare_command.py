@@ -11,6 +11,7 @@ from rondo_tools.run_sources import (
     needs,
     use_bundled_template,
 )
+from rondo_tools.say import say
 from rondo_tools.tokenize_command import describe, positive
 from rondo_tools.tokenize_job import counts_of, format_of, is_fresh, run
 
@@ -34,7 +35,7 @@ def main(arguments):
     found = needs(config, options.config, options.workers)
     made = cache_folder(config, options.config) / "tokenizer"
     if said := use_bundled_template(found, made):
-        print(said, flush=True)
+        say(said)
     for need in found:
         identity = need.job.identity()
         fresh = is_fresh(need.job, identity)
@@ -43,14 +44,14 @@ def main(arguments):
         bundled_template.retire(made, [need.job.tokenizer for need in found])
     for words in evaluation_sets(config, options.config):
         if words.is_fresh():
-            print(f"{words.name}.evaluation: fresh", flush=True)
+            say(f"{words.name}.evaluation: fresh")
         else:
-            print(f"{words.name}.evaluation: words of {prepare(words)} questions", flush=True)
+            say(f"{words.name}.evaluation: words of {prepare(words)} questions")
     for need, identity, format_name in plan:
         if format_name is None:
-            print(f"{need.label}: fresh, {describe(counts_of(need.job.out))}", flush=True)
+            say(f"{need.label}: fresh, {describe(counts_of(need.job.out))}")
         else:
-            print(f"{need.label}: rows are of the format {format_name}", flush=True)
+            say(f"{need.label}: rows are of the format {format_name}")
             counts = run(need.job, identity, format_name)
-            print(f"{need.label}: tokenised, {describe(counts)}", flush=True)
+            say(f"{need.label}: tokenised, {describe(counts)}")
     return 0
