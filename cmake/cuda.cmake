@@ -1,6 +1,7 @@
-# The NCCL backend. Where the CUDA headers and NCCL's are, comm/nccl_group.cpp is compiled, so that
-# it cannot rot; it is linked into rondo, in the place of comm/no_nccl.cpp, only with RONDO_CUDA=ON,
-# or with RONDO_CUDA=auto on a machine that has a GPU. A CPU build links no CUDA library.
+# CUDA. First the NCCL backend: where the CUDA headers and NCCL's are, comm/nccl_group.cpp is
+# compiled, so that it cannot rot; it is linked into rondo, in the place of comm/no_nccl.cpp, only
+# with RONDO_CUDA=ON, or with RONDO_CUDA=auto on a machine that has a GPU. A CPU build links no CUDA
+# library.
 
 set(rondo_cuda_missing "")
 if(NOT EXISTS ${RONDO_TORCH}/include/c10/cuda/impl/cuda_cmake_macros.h
@@ -57,4 +58,41 @@ else()
   target_link_libraries(rondo_nccl PRIVATE rondo_options rondo_small rondo_torch)
   target_include_directories(rondo_nccl SYSTEM PRIVATE ${RONDO_CUDA_INCLUDE} ${RONDO_NCCL_INCLUDE})
   target_precompile_headers(rondo_nccl REUSE_FROM rondo_pch)
+endif()
+
+# The kernels, by nvcc: for sm_80 and sm_90, with PTX for what comes after. Compiled wherever nvcc
+# can, so that they cannot rot; linked where there is a GPU.
+find_program(RONDO_NVCC nvcc
+  HINTS ${rondo_pip_cuda}/bin $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+if(RONDO_CUDA STREQUAL "OFF")
+  message(STATUS "left out the kernels for GPUs: RONDO_CUDA=OFF")
+elseif(NOT RONDO_NVCC)
+  message(STATUS "left out the kernels for GPUs: no nvcc")
+else()
+  # A toolkit that is too old, or not made for this compiler, must not end a build for CPUs.
+  set(probe ${CMAKE_BINARY_DIR}/nvcc_probe.cu)
+  file(WRITE ${probe} "#include <concepts>\n__global__ void probe() {}\n")
+  execute_process(
+    COMMAND ${RONDO_NVCC} -std=c++20 -ccbin ${CMAKE_CXX_COMPILER}
+      -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=compute_90
+      -c ${probe} -o ${probe}.o
+    RESULT_VARIABLE failed OUTPUT_VARIABLE said ERROR_VARIABLE said)
+  if(NOT failed)
+    set(CMAKE_CUDA_COMPILER ${RONDO_NVCC})
+    set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+    enable_language(CUDA)
+    file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.cu)
+    add_library(rondo_kernels_cuda STATIC ${kernels})
+    target_include_directories(rondo_kernels_cuda PUBLIC ${CMAKE_SOURCE_DIR}/src)
+    # CMake 3.25 knows no C++20 of nvcc 13: the standard of C++, which is CUDA's too, is taken back.
+    set_property(TARGET rondo_kernels_cuda PROPERTY CXX_STANDARD)
+    target_compile_options(rondo_kernels_cuda PRIVATE -std=c++20 --Werror=all-warnings
+      -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror)
+  elseif(RONDO_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "RONDO_CUDA=ON, but ${RONDO_NVCC} cannot compile C++20 for sm_80 and "
+      "compute_90 with ${CMAKE_CXX_COMPILER}:\n${said}")
+  else()
+    message(STATUS "left out the kernels for GPUs: ${RONDO_NVCC} cannot compile C++20 for them")
+  endif()
 endif()

@@ -2,6 +2,7 @@
 # tests/<folder>/*_proptest.cpp  -> one program, label unit, where RapidCheck is
 # tests/<folder>/*_mpitest.cpp   -> one program, run by mpirun -n 1 2 3 4, label mpi
 # tests/<folder>/*_test.py       -> python -m unittest, label unit (e2e: label e2e)
+# tests/kernels/device           -> the GPU kernels: emulated, label unit; on a GPU, label gpu
 # tests/cluster/*_test.py        -> the same, label cluster, where root finds Slurm and namespaces
 # tests/<folder>/*_slowtest.py   -> the same, label slow: minutes to an hour, by launch/test --all
 include(GoogleTest)
@@ -45,6 +46,8 @@ foreach(folder base comm kernels plan storage parallel data model checkpoint gen
     endforeach()
   endif()
 endforeach()
+
+add_subdirectory(${CMAKE_SOURCE_DIR}/tests/kernels/device)
 
 # LD_PRELOAD of tests/e2e/failing_calls_test.py, beside the rondo binary.
 add_library(failing_calls SHARED ${CMAKE_SOURCE_DIR}/tests/support/shim/failing_calls.c)
