@@ -82,12 +82,13 @@ else()
     set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
     enable_language(CUDA)
+    # CMake 3.25 does not know that nvcc has C++20.
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
     file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.cu)
     add_library(rondo_kernels_cuda STATIC ${kernels})
     target_include_directories(rondo_kernels_cuda PUBLIC ${CMAKE_SOURCE_DIR}/src)
-    # CMake 3.25 knows no C++20 of nvcc 13: the standard of C++, which is CUDA's too, is taken back.
-    set_property(TARGET rondo_kernels_cuda PROPERTY CXX_STANDARD)
-    target_compile_options(rondo_kernels_cuda PRIVATE -std=c++20 --Werror=all-warnings
+    target_compile_options(rondo_kernels_cuda PRIVATE --Werror=all-warnings
       -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror)
   elseif(RONDO_CUDA STREQUAL "ON")
     message(FATAL_ERROR "RONDO_CUDA=ON, but ${RONDO_NVCC} cannot compile C++20 for sm_80 and "
