@@ -10,6 +10,9 @@
 // The emulation is included by its build, ahead of everything.
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
 #endif
 
 #include "kernels/cuda/types.hpp"
@@ -126,12 +129,17 @@ inline unsigned blocks_of(int64_t count, int64_t each) {
   return static_cast<unsigned>((count + each - 1) / each);
 }
 
+// Queues a kernel. std::runtime_error when the device refuses it.
 #ifdef __CUDACC__
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
             Stream stream, Arguments... arguments) {
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream)>>>(
       static_cast<Parameters>(arguments)...);
+  const cudaError_t error = cudaGetLastError();
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("a kernel cannot be launched: ") +
+                           cudaGetErrorString(error));
 }
 template <class T>
 __device__ T* dynamic_shared() {
