@@ -16,8 +16,7 @@ namespace {
 // Removes the file unless it was moved to its final name.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::string& target)
-      : path_(fmt::format("{}.{}.tmp", target, storage::unique_id().substr(0, 8))) {}
+  explicit TemporaryFile(const std::string& target) : path_(storage::temporary_name(target)) {}
   ~TemporaryFile() {
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);

@@ -177,7 +177,7 @@ void check_target(const fs::path& target) {
 void publish(storage::FolderPublisher& publisher) {
   const fs::path target = publisher.target();
   check_target(target);
-  const std::string old = target.string() + "." + storage::unique_id().substr(0, 8) + ".tmp";
+  const std::string old = storage::temporary_name(target.string());
   const bool replaces = fs::exists(target);
   if (replaces) storage::rename_durably(target.string(), old);
   publisher.commit();

@@ -68,6 +68,10 @@ std::string unique_id() {
                                     counter.fetch_add(1), device()));
 }
 
+std::string temporary_name(const std::string& target) {
+  return fmt::format("{}.{}{}", target, unique_id().substr(0, kIdDigits), kTemporarySuffix);
+}
+
 FolderPublisher::FolderPublisher(std::string target, Existing existing)
     : target_(std::move(target)) {
   if (existing == Existing::kRefuse && fs::exists(fs::symlink_status(target_))) {
@@ -75,7 +79,7 @@ FolderPublisher::FolderPublisher(std::string target, Existing existing)
         "{}: exists already and is never overwritten. Remove it or choose another name.", target_);
   }
   make_folders(parent_of(target_));
-  path_ = fmt::format("{}.{}{}", target_, unique_id().substr(0, kIdDigits), kTemporarySuffix);
+  path_ = temporary_name(target_);
   make_folders(path_);
 }
 

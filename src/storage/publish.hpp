@@ -14,14 +14,18 @@ std::string unique_id();
 // What is not published yet has a name with this end.
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
+// `<target>.<8 digits>.tmp`, fresh: what becomes `target` later, or was it before. What a kill
+// leaves of it is found by remove_leftovers().
+std::string temporary_name(const std::string& target);
+
 // What is done about a target that exists already.
 enum class Existing {
   kRefuse,         // UserError when the publisher is made
   kMovedByCaller,  // the caller moves it away before commit()
 };
 
-// Makes `<target>.<8 digits>.tmp`, to be filled under path(). One process owns it; others may write
-// files inside, each syncing its own.
+// Makes a folder temporary_name(target), to be filled under path(). One process owns it; others may
+// write files inside, each syncing its own.
 class FolderPublisher {
  public:
   // `target`: final path, whose parent is made when missing.

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "train/evaluation.hpp"
 #include "train/ledger_line.hpp"
 #include "train/round_export.hpp"
 #include "train/tokenizer_files.hpp"
@@ -68,12 +67,7 @@ std::optional<nlohmann::json> line_of_end(const RunParts& parts, size_t index) {
 }  // namespace
 
 bool evaluate_row(const RunParts& parts, RunState& state, const std::string& name) {
-  const auto evaluator = parts.sets.evaluator(parts.config.evaluate.max_examples, parts.config,
-                                              parts.mesh.data(), parts.control);
-  const auto row = evaluator.evaluate(parts.stepper, [&] {
-    parts.watchdog.enter("evaluation", state.step);
-    return !parts.stop.reason().empty();
-  });
+  const auto row = parts.evaluate(parts.config.evaluate.max_examples, state.step);
   if (!row) return false;
   state.matrix.set(name, *row);
   parts.control.on_first([&] {

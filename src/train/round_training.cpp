@@ -207,19 +207,9 @@ Reaction RoundTraining::on_trouble(RunState& state, const StepResult& result) {
   return reaction;
 }
 
-std::optional<EvaluationRow> RoundTraining::evaluate(int64_t step) {
-  const EvaluateSection& section = round_.evaluate.value;
-  const auto evaluator = parts_.sets.evaluator(section.max_examples, parts_.config,
-                                               parts_.mesh.data(), parts_.control);
-  return evaluator.evaluate(parts_.stepper, [this, step] {
-    parts_.watchdog.enter("evaluation", step);
-    return !parts_.stop.reason().empty();
-  });
-}
-
 bool RoundTraining::finish_pending(RunState& state) {
   if (state.pending_line.empty()) return true;
-  const auto row = evaluate(state.step);
+  const auto row = parts_.evaluate(round_.evaluate.value.max_examples, state.step);
   if (!row) return false;
   parts_.faults.reach("evaluated", state.step);
   log(with_evaluation(state.pending_line, *row));

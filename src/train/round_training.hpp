@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "data/loader.hpp"
@@ -39,8 +38,6 @@ class RoundTraining {
   Step compute(const RunState& state);
   // What is done about a step that was not applied.
   Reaction on_trouble(RunState& state, const StepResult& result);
-  // After `step`. Nothing when a stop has cut it short.
-  std::optional<EvaluationRow> evaluate(int64_t step);
   // The held-out losses of a step whose evaluation a stop had cut short before. False: again.
   bool finish_pending(RunState& state);
   void log(const std::string& line);

@@ -1,6 +1,7 @@
 // What a run is made of, for those who carry it on: each is owned by Run.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/console.hpp"
@@ -11,6 +12,7 @@
 #include "parallel/mesh.hpp"
 #include "train/config.hpp"
 #include "train/divergence.hpp"
+#include "train/evaluation.hpp"
 #include "train/metrics_log.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
@@ -42,6 +44,15 @@ struct RunParts {
 
   // Collective. Whether any rank wants to stop.
   bool stop_wanted() const { return control.any_true(!stop.reason().empty()); }
+  // Collective. Losses of the model as it is over all held-out sets. Nothing when a stop has cut it
+  // short.
+  std::optional<EvaluationRow> evaluate(int64_t max_examples, int64_t step) const {
+    const auto evaluator = sets.evaluator(max_examples, config, mesh.data(), control);
+    return evaluator.evaluate(stepper, [this, step] {
+      watchdog.enter("evaluation", step);
+      return !stop.reason().empty();
+    });
+  }
   // On rank 0: a line of events.jsonl.
   void event(const nlohmann::json& json) const {
     if (folder != nullptr) folder->event(json);
