@@ -117,15 +117,14 @@ __global__ void __launch_bounds__(kNormThreads)
 void adamw(const AdamW& step, const float* grads, const float* grad_scale, float* weights, float* m,
            float* v, Bf16* rounded, int64_t count, Stream stream) {
   if (count == 0) return;
-  const Buffers a = {
-      .grads = grads,
-      .grad_scale = grad_scale,
-      .weights = weights,
-      .m = m,
-      .v = v,
-      .rounded = rounded,
-      .count = count,
-      .wide = is_aligned(grads) && is_aligned(weights) && is_aligned(m) && is_aligned(v)};
+  const Buffers a = {.grads = grads,
+                     .grad_scale = grad_scale,
+                     .weights = weights,
+                     .m = m,
+                     .v = v,
+                     .rounded = rounded,
+                     .count = count,
+                     .wide = is_wide(Vector<float>::kSize, grads, weights, m, v)};
   const unsigned blocks = blocks_of(count, int64_t{kThreads} * Vector<float>::kSize);
   launch(update, dim3{blocks < kMostBlocks ? blocks : kMostBlocks}, dim3{kThreads}, 0, stream,
          factors_of(step), a);

@@ -123,11 +123,6 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
-template <class T>
-bool is_wide(const T* logits, int64_t v) {
-  return is_aligned(logits) && v % Vector<T>::kSize == 0;
-}
-
 }  // namespace
 
 template <class T>
@@ -135,7 +130,7 @@ void look_at_logits(const T* logits, const int64_t* labels, int64_t first_id, in
                     int64_t v, const SliceRows& out, Stream stream) {
   if (rows == 0) return;
   launch(look<T>, dim3{blocks_of(rows, 1)}, dim3{kThreads}, 0, stream, logits, labels, first_id, v,
-         is_wide(logits, v), out);
+         is_wide(v, logits), out);
 }
 
 void scale_slice(const SliceRows& slice, const float* most, int64_t rows, double* sums,
@@ -158,7 +153,7 @@ void cross_entropy_gradient(T* logits, const int64_t* labels, int64_t first_id, 
                             double factor, Stream stream) {
   if (rows == 0 || v == 0) return;
   launch(gradient<T>, dim3{blocks_of(rows, 1)}, dim3{kThreads}, 0, stream, logits, labels, first_id,
-         v, is_wide(logits, v), most, sums, weights, factor);
+         v, is_wide(v, logits), most, sums, weights, factor);
 }
 
 #define RONDO_INSTANTIATE(T)                                                                 \

@@ -57,9 +57,11 @@ struct alignas(16) Vector {
   T values[kSize];
 };
 
-template <class T>
-bool is_aligned(const T* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+// Whether rows of `length` elements, end to end from each of these addresses on, can be accessed by
+// sixteen bytes.
+template <class... T>
+bool is_wide(int64_t length, const T*... rows) {
+  return ((reinterpret_cast<uintptr_t>(rows) % 16 == 0 && length % Vector<T>::kSize == 0) && ...);
 }
 
 // Calls use(first element, how many: Vector<T>::kSize or 1) for the part of `count` elements that
@@ -97,12 +99,6 @@ __device__ inline void store(const float (&values)[kSize], T* to) {
 __device__ inline float warp_sum(float value) {
   for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) {
     value += __shfl_xor_sync(0xffffffffU, value, lanes);
-  }
-  return value;
-}
-__device__ inline float warp_max(float value) {
-  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(0xffffffffU, value, lanes));
   }
   return value;
 }

@@ -46,7 +46,7 @@ template <class T>
 void embed(const T* table, const int32_t* tokens, T* out, int64_t first_id, int64_t ids,
            int64_t rows, int64_t d, Stream stream) {
   if (rows == 0) return;
-  const bool wide = is_aligned(table) && is_aligned(out) && d % Vector<T>::kSize == 0;
+  const bool wide = is_wide(d, table, out);
   launch(look_up<T>, dim3{blocks_of(rows, 1)}, dim3{kThreads}, 0, stream, table, tokens, out,
          first_id, ids, d, wide);
 }
@@ -55,7 +55,7 @@ template <class T>
 void embed_backward(const T* dout, const int32_t* order, const int32_t* begins, const int32_t* ids,
                     int64_t groups, float* dtable, int64_t d, Stream stream) {
   if (groups == 0) return;
-  const bool wide = is_aligned(dout) && d % Vector<T>::kSize == 0;
+  const bool wide = is_wide(d, dout);
   const unsigned columns = blocks_of(d, int64_t{kThreads} * Vector<T>::kSize);
   launch(add_groups<T>, dim3{blocks_of(groups, 1), columns}, dim3{kThreads}, 0, stream, dout, order,
          begins, ids, dtable, d, wide);

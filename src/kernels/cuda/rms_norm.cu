@@ -63,19 +63,6 @@ __global__ void __launch_bounds__(kThreads) normalise(Forward<T> a) {
 }
 
 template <class T>
-void launch_forward(Forward<T> a, Stream stream) {
-  if (a.rows == 0) return;
-  a.wide = is_aligned(a.x) && is_aligned(a.residual) && is_aligned(a.weight) && is_aligned(a.sum) &&
-           is_aligned(a.out) && a.d % Vector<T>::kSize == 0;
-  if (a.d > kShortRow) {
-    launch(normalise<T, kThreads>, dim3{blocks_of(a.rows, 1)}, dim3{kThreads}, 0, stream, a);
-  } else {
-    constexpr int kRows = kThreads / kWarp;
-    launch(normalise<T, kWarp>, dim3{blocks_of(a.rows, kRows)}, dim3{kWarp, kRows}, 0, stream, a);
-  }
-}
-
-template <class T>
 struct Backward {
   const T* dout;
   const T* x;
@@ -156,33 +143,29 @@ __global__ void add_parts(const float* parts, float* dweight, int64_t d) {
 template <class T>
 void rms_norm(const T* x, const T* weight, double eps, T* out, float* rstd, int64_t rows, int64_t d,
               Stream stream) {
-  launch_forward<T>({.x = x,
-                     .residual = nullptr,
-                     .weight = weight,
-                     .eps = static_cast<float>(eps),
-                     .sum = nullptr,
-                     .out = out,
-                     .rstd = rstd,
-                     .rows = rows,
-                     .d = d,
-                     .wide = false},
-                    stream);
+  add_rms_norm<T>(x, nullptr, weight, eps, nullptr, out, rstd, rows, d, stream);
 }
 
 template <class T>
 void add_rms_norm(const T* x, const T* residual, const T* weight, double eps, T* sum, T* out,
                   float* rstd, int64_t rows, int64_t d, Stream stream) {
-  launch_forward<T>({.x = x,
-                     .residual = residual,
-                     .weight = weight,
-                     .eps = static_cast<float>(eps),
-                     .sum = sum,
-                     .out = out,
-                     .rstd = rstd,
-                     .rows = rows,
-                     .d = d,
-                     .wide = false},
-                    stream);
+  if (rows == 0) return;
+  const Forward<T> a = {.x = x,
+                        .residual = residual,
+                        .weight = weight,
+                        .eps = static_cast<float>(eps),
+                        .sum = sum,
+                        .out = out,
+                        .rstd = rstd,
+                        .rows = rows,
+                        .d = d,
+                        .wide = is_wide(d, x, residual, weight, sum, out)};
+  if (d > kShortRow) {
+    launch(normalise<T, kThreads>, dim3{blocks_of(rows, 1)}, dim3{kThreads}, 0, stream, a);
+  } else {
+    constexpr int kRows = kThreads / kWarp;
+    launch(normalise<T, kWarp>, dim3{blocks_of(rows, kRows)}, dim3{kWarp, kRows}, 0, stream, a);
+  }
 }
 
 int64_t rms_norm_workspace(int64_t d) { return kGroups * d; }
@@ -191,8 +174,7 @@ template <class T>
 void rms_norm_backward(const T* dout, const T* x, const T* weight, const float* rstd,
                        bool accumulate, T* dx, float* dweight, float* workspace, int64_t rows,
                        int64_t d, Stream stream) {
-  const bool wide = is_aligned(dout) && is_aligned(x) && is_aligned(weight) && is_aligned(dx) &&
-                    d % Vector<T>::kSize == 0;
+  const bool wide = is_wide(d, dout, x, weight, dx);
   const Backward<T> a = {.dout = dout,
                          .x = x,
                          .weight = weight,

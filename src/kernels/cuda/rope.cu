@@ -49,7 +49,6 @@ template <class T>
 void rope(T* x, int64_t row_stride, int64_t heads, int64_t head_width, const int32_t* positions,
           const float* cos, const float* sin, bool inverse, int64_t rows, Stream stream) {
   if (rows == 0) return;
-  constexpr int64_t kSize = Vector<T>::kSize;
   const int64_t half = head_width / 2;
   const Rope<T> a = {.x = x,
                      .row_stride = row_stride,
@@ -59,7 +58,7 @@ void rope(T* x, int64_t row_stride, int64_t heads, int64_t head_width, const int
                      .cos = cos,
                      .sin = sin,
                      .sign = inverse ? -1.0F : 1.0F,
-                     .wide = is_aligned(x) && half % kSize == 0 && row_stride % kSize == 0};
+                     .wide = is_wide(half, x) && is_wide(row_stride, x)};
   launch(rotate<T>, dim3{blocks_of(rows, 1)}, dim3{kThreads}, 0, stream, a);
 }
 

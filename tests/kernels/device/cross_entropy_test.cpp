@@ -82,8 +82,7 @@ Losses losses_of(const at::Tensor& logits, const at::Tensor& labels, const at::T
 
 template <class T>
 class DeviceCrossEntropy : public ::testing::Test {};
-using Types = ::testing::Types<float, test::Bf16>;
-TYPED_TEST_SUITE(DeviceCrossEntropy, Types);
+TYPED_TEST_SUITE(DeviceCrossEntropy, test::DeviceTypes);
 
 TYPED_TEST(DeviceCrossEntropy, OfAWholeVocabularyAndOfSlicesIsThatOfTorch) {
   using T = TypeParam;

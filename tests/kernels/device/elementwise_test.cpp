@@ -16,8 +16,7 @@ using test::unwritten;
 
 template <class T>
 class DeviceElementwise : public ::testing::Test {};
-using Types = ::testing::Types<float, test::Bf16>;
-TYPED_TEST_SUITE(DeviceElementwise, Types);
+TYPED_TEST_SUITE(DeviceElementwise, test::DeviceTypes);
 
 TYPED_TEST(DeviceElementwise, SwigluAndItsBackwardEqualTheirReference) {
   using T = TypeParam;

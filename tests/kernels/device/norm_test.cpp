@@ -35,8 +35,7 @@ class DeviceNorm : public ::testing::Test {
   }
 };
 
-using Types = ::testing::Types<float, test::Bf16>;
-TYPED_TEST_SUITE(DeviceNorm, Types);
+TYPED_TEST_SUITE(DeviceNorm, test::DeviceTypes);
 
 TYPED_TEST(DeviceNorm, EqualsItsReference) {
   using T = TypeParam;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <type_traits>
 
@@ -21,6 +22,9 @@ constexpr at::ScalarType scalar_type() {
   if constexpr (std::is_same_v<T, int32_t>) return at::kInt;
   if constexpr (std::is_same_v<T, int64_t>) return at::kLong;
 }
+
+// What most kernels take.
+using DeviceTypes = ::testing::Types<float, Bf16>;
 
 inline at::Device device() {
 #ifdef RONDO_EMULATED
