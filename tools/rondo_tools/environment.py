@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from rondo_tools.errors import UserError
-from rondo_tools.say import say
+from rondo_tools.say import mute, say
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _REEXECUTED = "RONDO_TOOLS_REEXECUTED"
@@ -41,7 +41,7 @@ def run_main(module, arguments):
         say(f"error: {error}", sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute(sys.stdout)
         return 0
     except OSError as error:
         say(f"error: {error}", sys.stderr)
