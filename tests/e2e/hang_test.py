@@ -1,7 +1,6 @@
 """A run that makes no progress ends by itself, wherever its ranks are stuck, and says which rank
 holds up the others."""
 
-import contextlib
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import harness
 
+RANKS = 3
 LEAST_S = 3
 # The reports of the others, the end of the processes.
 END_S = 5
@@ -21,7 +21,7 @@ LOADED_S = 20
 
 
 class Hang(harness.RunTest):
-    def job(self, ranks=3, launcher=True, fault="", **changes):
+    def job(self, launcher=True, fault="", **changes):
         """Ranks in a long round whose collectives wait for ever."""
         train = harness.write_tokenized(self.folder / "a.h5", harness.counting(1, 150))
         config = self.recipe(
@@ -34,24 +34,16 @@ class Hang(harness.RunTest):
             rounds=[{"name": "first", "data": {"a": 1}, "steps": 1_000_000}],
             **changes,
         )
-        with environment(RONDO_FAULT=fault):
-            job = harness.Job("train", config, ranks=ranks, launcher=launcher)
+        job = harness.Job(
+            "train", config, ranks=RANKS, launcher=launcher, environment={"RONDO_FAULT": fault}
+        )
         self.addCleanup(job.kill)
         self.assertTrue(job.read_until("first 4/"), job.output)
         return job
 
     def ranks_of(self, job):
         """Process numbers of the ranks, in their order."""
-        found = {}
-        for process in harness.descendants(job.process.pid):
-            with contextlib.suppress(OSError):
-                variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-                program = Path(f"/proc/{process}/comm").read_text().strip()
-                for variable in variables:
-                    name, _, value = variable.partition(b"=")
-                    if program == "rondo" and name == b"OMPI_COMM_WORLD_RANK":
-                        found[int(value)] = process
-        return [found[rank] for rank in sorted(found)]
+        return [harness.process_of_rank(job.process.pid, rank) for rank in range(RANKS)]
 
     def expect_end(self, job, code=3):
         """The job ends within its budget and some seconds, with all its processes."""
@@ -130,7 +122,7 @@ class Hang(harness.RunTest):
     def expect_ended(self, process):
         """It may be left to its parent, which is stopped, to be buried."""
         until = time.monotonic() + LEAST_S + LOADED_S
-        while Path(f"/proc/{process}/stat").read_text().rsplit(")")[1].split()[0] != "Z":
+        while harness.is_there(process):
             self.assertLess(time.monotonic(), until, f"process {process} has not ended")
             time.sleep(0.1)
 
@@ -165,20 +157,6 @@ class Hang(harness.RunTest):
         done = self.train(config, ranks=2)
         self.assertNotIn("no progress", done.stdout + done.stderr)
         self.assertFalse((self.run_folder() / "hangs").exists())
-
-
-@contextlib.contextmanager
-def environment(**variables):
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 if __name__ == "__main__":

@@ -171,6 +171,26 @@ def descendants(process, before=lambda found: None):
     return found
 
 
+def process_of_rank(launcher, rank):
+    """The process number of that rank among all that `launcher` has started."""
+    for process in descendants(launcher):
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+            program = Path(f"/proc/{process}/comm").read_text().strip()
+            if program == "rondo" and f"OMPI_COMM_WORLD_RANK={rank}".encode() in environment:
+                return process
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def is_there(process):
+    """Whether it has not ended; one that has may wait to be buried by a parent that is not ours."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")")[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def write_tokenized(path, examples, prompt=2, vocab=VOCAB, end_of_turn=1):
     """A tokenised file of token lists; the tokens from `prompt` on are trained."""
     pairs = [(tokens, [int(i >= prompt) for i in range(len(tokens))]) for tokens in examples]

@@ -1,6 +1,5 @@
 """A rank that stops or dies while the others wait for it in a collective."""
 
-import contextlib
 import os
 import signal
 import sys
@@ -15,26 +14,6 @@ DEADLINE_S = 3
 END_S = 30
 # From the death of a rank to the end of all processes.
 DEATH_S = 5
-
-
-def process_of_rank(launcher, rank):
-    """The process number of that rank among all that `launcher` has started."""
-    for process in harness.descendants(launcher):
-        with contextlib.suppress(OSError):
-            environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-            program = Path(f"/proc/{process}/comm").read_text().strip()
-            if program == "rondo" and f"OMPI_COMM_WORLD_RANK={rank}".encode() in environment:
-                return process
-    raise AssertionError(f"no process of rank {rank}")
-
-
-def is_there(process):
-    """Whether it has not ended; one that has may wait to be buried by a parent that is not ours."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")")[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 class LostRank(harness.RunTest):
@@ -62,13 +41,13 @@ class LostRank(harness.RunTest):
 
     def expect_gone(self, process, within_s=END_S):
         until = time.monotonic() + within_s
-        while is_there(process):
+        while harness.is_there(process):
             self.assertLess(time.monotonic(), until, f"process {process} is still there")
             time.sleep(0.1)
 
     def test_that_stops_is_named_after_the_deadline(self):
         job = self.job()
-        stopped = process_of_rank(job.process.pid, 1)
+        stopped = harness.process_of_rank(job.process.pid, 1)
         os.kill(stopped, signal.SIGSTOP)
         self.expect_end(job, DEADLINE_S + END_S)
         self.assertRegex(job.output, "rank 1 has not come")
@@ -77,7 +56,7 @@ class LostRank(harness.RunTest):
     def test_that_dies_ends_all_within_seconds_with_its_name(self):
         job = self.job()
         everything = harness.descendants(job.process.pid)
-        lost = process_of_rank(job.process.pid, 1)
+        lost = harness.process_of_rank(job.process.pid, 1)
         begin = time.monotonic()
         os.kill(lost, signal.SIGKILL)
         self.expect_end(job, DEATH_S)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import harness
-from lost_rank_test import process_of_rank
 
 
 class StopTest(harness.RunTest):
@@ -62,7 +61,7 @@ class Stops(StopTest):
         for rank, number in ((0, signal.SIGUSR2), (1, signal.SIGUSR1), (1, signal.SIGTERM)):
             with self.subTest(rank=rank, signal=number):
                 job = self.job(config, until="first ")
-                os.kill(process_of_rank(job.process.pid, rank), number)
+                os.kill(harness.process_of_rank(job.process.pid, rank), number)
                 self.expect_stopped(job)
                 self.assertIn(f"a signal on rank {rank}", job.output)
 
