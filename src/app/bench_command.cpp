@@ -25,6 +25,7 @@ struct BenchOptions {
   train::BenchStepSettings step;
   std::string layout;
   std::string recompute = "none";
+  std::string precision = "fp32";
   int64_t repeats = 20;
   int64_t documents = 1'000'000;
   int64_t examples = 1'000'000;
@@ -39,6 +40,7 @@ base::Exit run(const BenchOptions& options, Context& context) {
     train::BenchStepSettings step = options.step;
     if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
     step.model.recompute = train::recompute_of({.what = options.recompute});
+    if (options.precision == "bf16") step.model.state.compute = at::kBFloat16;
     result = train::bench_step(step, *group, context.control);
   } else if (options.what == "collectives") {
     result = comm::bench_collectives(*group, options.repeats);
@@ -92,6 +94,8 @@ Command bench_command() {
             ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
         parser.add_flag("--bf16-exchange", options->step.model.state.bf16_exchange,
                         "of step: gradients go to other ranks as bfloat16");
+        parser.add_option("--precision", options->precision, "of step: fp32 or bf16")
+            ->check(CLI::IsMember({"fp32", "bf16"}));
         parser.add_option("--recompute", options->recompute, "of step")
             ->check(CLI::IsMember({"none", "norms", "attention", "block"}));
         parser.add_option("--repeats", options->repeats, "of collectives: timed calls")

@@ -47,7 +47,7 @@ base::Exit run(const ImportOptions& options, Context& context) {
   request.folder = out.has_parent_path() ? out.parent_path().string() : ".";
   request.name = out.filename().string();
   request.tensors = train::logical_tensors(model, false);
-  request.pieces = train::owned_pieces(model, false);
+  request.pieces = train::ModelOnHost(model, false).pieces();
   control.on_first([&] {
     const std::string config =
         model::write_hf_config(shape, model::read_special_ids(options.from, {}), "float32");

@@ -11,6 +11,7 @@
 #include "app/version.hpp"
 #include "base/environment.hpp"
 #include "train/base_model.hpp"
+#include "train/device.hpp"
 #include "train/run.hpp"
 
 namespace rondo::app {
@@ -20,7 +21,7 @@ Command train_command() {
   return {"train", "run the rounds of a configuration, from the newest checkpoint if there is one",
           [options](CLI::App& parser) { options->declare(parser); },
           [options](Context& context) {
-            const train::Config config = options->read(context.control);
+            train::Config config = options->read(context.control);
             if (options->check_ranks > 0) {
               train::base_shape(config, context.control);
               return base::Exit::kDone;
@@ -28,7 +29,10 @@ Command train_command() {
             // Outlives the groups, whose ends may wait for ranks that are gone.
             HangWatch hang_watch(config, context);
             context.runtime.check_collectives(config.parallel.check_collectives);
-            const auto group = context.runtime.make_group();
+            const train::ChosenDevice device =
+                train::choose_device(config, context.runtime.host(), context.control);
+            const auto group = device.cuda ? comm::make_nccl_group(context.control, device.cuda)
+                                           : context.runtime.make_group();
             group->set_deadline(config.parallel.deadline_s);
             std::optional<base::Faults> faults;
             context.control.agree(
@@ -37,6 +41,8 @@ Command train_command() {
                                               {.stop_requested = stop_requested,
                                                .end_in = end_in,
                                                .host = context.runtime.host(),
+                                               .gpu = device.name,
+                                               .gpu_memory = device.free_bytes,
                                                .version = version_line(),
                                                .job_end = base::environment("SLURM_JOB_END_TIME"),
                                                .faults = *faults,

@@ -15,7 +15,7 @@ constexpr const char* kMicroPacks = "batch.micro_packs (packs per rank and micro
 constexpr const char* kPacks = "batch.packs (packs per step over all ranks)";
 constexpr const char* kWarmupShare = "schedule.warmup (below 1: a share of the steps)";
 constexpr const char* kWarmupSteps = "schedule.warmup (from 1 on: a number of steps)";
-constexpr const char* kPrecision = "precision (this version computes in fp32)";
+constexpr const char* kPrecision = "precision (fp32 or bf16)";
 constexpr const char* kPaths = "sources.NAME.train (a path or a list of paths)";
 
 // Theirs and ours; completes "In rondo this is ...".

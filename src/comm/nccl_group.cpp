@@ -36,6 +36,7 @@ std::shared_ptr<NcclDevice> open_nccl_device(int index) {
     base::fail_user("CUDA device {} was asked for, but this process sees {} device(s).", index,
                     count);
   }
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(index));
   return std::make_shared<NcclDevice>(index);
 }
 
@@ -139,6 +140,23 @@ class Communicator {
   bool failed_ = false;
 };
 
+// An operation on copies of host tensors: wait() waits for the device and brings the result back.
+class StagedPending : public Work::Pending {
+ public:
+  StagedPending(std::unique_ptr<Work::Pending> operation, at::Tensor result, at::Tensor host)
+      : operation_(std::move(operation)), result_(std::move(result)), host_(std::move(host)) {}
+
+  void wait() override {
+    operation_->wait();
+    host_.copy_(result_);
+  }
+  bool test() override { return operation_->test(); }
+
+ private:
+  std::unique_ptr<Work::Pending> operation_;
+  at::Tensor result_, host_;
+};
+
 // Keeps the tensors and the communicator alive until it has been waited for.
 class NcclPending : public Work::Pending {
  public:
@@ -201,6 +219,10 @@ class NcclGroup : public Group {
   }
 
   Pending start_all_reduce(const Call& call, at::Tensor tensor) override {
+    if (tensor.is_cpu()) {
+      return staged(tensor, tensor.to(cuda()),
+                    [&](at::Tensor there) { return start_all_reduce(call, std::move(there)); });
+    }
     const bool maximum = call.operation == Operation::kAllMax;
     return launch(tensor, tensor, [&](cudaStream_t stream) {
       TRY_NCCL(ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), count_of(tensor),
@@ -209,14 +231,24 @@ class NcclGroup : public Group {
     });
   }
 
-  Pending start_sum_scatter(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+  Pending start_sum_scatter(const Call& call, at::Tensor out, at::Tensor in) override {
+    if (out.is_cpu()) {
+      return staged(out, at::empty_like(out, cuda()), [&](at::Tensor there) {
+        return start_sum_scatter(call, std::move(there), in.to(cuda()));
+      });
+    }
     return launch(out, in, [&](cudaStream_t stream) {
       TRY_NCCL(ncclReduceScatter(in.data_ptr(), out.data_ptr(), count_of(out), type_of(out),
                                  ncclSum, communicator_->get(), stream));
     });
   }
 
-  Pending start_all_gather(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+  Pending start_all_gather(const Call& call, at::Tensor out, at::Tensor in) override {
+    if (out.is_cpu()) {
+      return staged(out, at::empty_like(out, cuda()), [&](at::Tensor there) {
+        return start_all_gather(call, std::move(there), in.to(cuda()));
+      });
+    }
     return launch(out, in, [&](cudaStream_t stream) {
       TRY_NCCL(ncclAllGather(in.data_ptr(), out.data_ptr(), count_of(in), type_of(in),
                              communicator_->get(), stream));
@@ -224,13 +256,22 @@ class NcclGroup : public Group {
   }
 
   Pending start_broadcast(const Call& call, at::Tensor tensor) override {
+    if (tensor.is_cpu()) {
+      return staged(tensor, tensor.to(cuda()),
+                    [&](at::Tensor there) { return start_broadcast(call, std::move(there)); });
+    }
     return launch(tensor, tensor, [&](cudaStream_t stream) {
       TRY_NCCL(ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), count_of(tensor),
                              type_of(tensor), call.root, communicator_->get(), stream));
     });
   }
 
-  Pending start_all_to_all(const Call& /*call*/, at::Tensor out, at::Tensor in) override {
+  Pending start_all_to_all(const Call& call, at::Tensor out, at::Tensor in) override {
+    if (out.is_cpu()) {
+      return staged(out, at::empty_like(out, cuda()), [&](at::Tensor there) {
+        return start_all_to_all(call, std::move(there), in.to(cuda()));
+      });
+    }
     const size_t count = count_of(in) / static_cast<size_t>(size_);
     const size_t bytes = count * static_cast<size_t>(in.element_size());
     return launch(out, in, [&](cudaStream_t stream) {
@@ -247,6 +288,13 @@ class NcclGroup : public Group {
   }
 
  private:
+  // start(there) on a device tensor that stands for `host`, which gets its values.
+  template <class Start>
+  static Pending staged(const at::Tensor& host, at::Tensor there, const Start& start) {
+    Pending operation = start(there);
+    return std::make_unique<StagedPending>(std::move(operation), std::move(there), host);
+  }
+
   at::Device cuda() const { return {at::kCUDA, device_->index()}; }
 
   // Runs `operation` on the communication stream, after what the current stream holds.

@@ -1,8 +1,13 @@
-// Stands in for nccl_group.cpp in a build without CUDA.
+// Stands in for nccl_*.cpp in a build without CUDA.
 #include "base/error.hpp"
+#include "comm/cuda_devices.hpp"
 #include "comm/nccl_group.hpp"
 
 namespace rondo::comm {
+
+std::vector<CudaDevice> cuda_devices() { return {}; }
+
+int64_t cuda_free_bytes(int /*index*/) { return 0; }
 
 bool has_nccl() { return false; }
 

@@ -1,10 +1,12 @@
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 
 #include <cmath>
 #include <vector>
 
 #include "base/slice.hpp"
 #include "kernels/buffers.hpp"
+#include "kernels/device.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/simd.hpp"
 
@@ -37,6 +39,7 @@ void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, a
            at::Tensor& v) {
   const int64_t n = weights.numel();
   RONDO_CHECK(step.step >= 1 && grads.numel() == n && m.numel() == n && v.numel() == n);
+  if (device::serves(weights)) return device::adamw(step, grads, weights, m, v);
   const float* gradients = input<float>(grads);
   float* weight = output(weights);
   float* first = output(m);
@@ -91,6 +94,15 @@ double squared_norm(const at::Tensor& flat) {
   double sum = 0;
   for (const double part : partial) sum += part;
   return sum;
+}
+
+at::Tensor squared_norms(std::span<const at::Tensor> flat) {
+  if (!flat.empty() && device::serves(flat.front())) return device::squared_norms(flat);
+  const at::Tensor sums = at::empty({std::ssize(flat)}, at::kDouble);
+  for (size_t i = 0; i < flat.size(); ++i) {
+    sums.mutable_data_ptr<double>()[i] = squared_norm(flat[i]);
+  }
+  return sums;
 }
 
 }  // namespace rondo::kernels

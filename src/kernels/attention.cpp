@@ -1,6 +1,7 @@
 // Blocks of queries against blocks of keys with the running maximum and sum of Milakov and
 // Gimelshein 2018 ("online softmax"); a document of at most kKeyBlock tokens needs no rescaling.
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
 
 #include <cmath>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include "kernels/attention_heads.hpp"
 #include "kernels/attention_tiles.hpp"
 #include "kernels/buffers.hpp"
+#include "kernels/device.hpp"
 #include "kernels/kernels.hpp"
 
 namespace rondo::kernels {
@@ -127,18 +129,15 @@ class Forward {
   float sum_[kQueryBlock] = {};
 };
 
-}  // namespace
-
-void attention(const at::Tensor& qkv, const AttentionShape& shape, const PackedLayout& layout,
-               at::Tensor& out, at::Tensor& logsumexp) {
-  const AttentionHeads heads{shape};
-  heads.check(layout, qkv, out, logsumexp);
+// As the public function, on the CPU in float32.
+void attend(const at::Tensor& qkv, const AttentionHeads& heads, const PackedLayout& layout,
+            at::Tensor& out, at::Tensor& logsumexp) {
   const float* from = input<float>(qkv);
   float* to = output(out);
   float* total = output(logsumexp);
   for_padding(layout, [&](base::Slice rows) {
     std::fill(to + heads.out(rows.begin, 0), to + heads.out(rows.end, 0), 0.0F);
-    for (int64_t head = 0; head < shape.heads; ++head) {
+    for (int64_t head = 0; head < heads.shape.heads; ++head) {
       float* of_head = total + head * layout.rows;
       std::fill(of_head + rows.begin, of_head + rows.end, 0.0F);
     }
@@ -146,10 +145,23 @@ void attention(const at::Tensor& qkv, const AttentionShape& shape, const PackedL
   at::parallel_for(0, heads.tasks(layout), 1, [&](int64_t begin, int64_t end) {
     Forward forward(heads, layout, from, to, total);
     for (int64_t task = begin; task < end; ++task) {
-      forward.run(layout.documents[static_cast<size_t>(task / shape.kv_heads)],
-                  task % shape.kv_heads);
+      forward.run(layout.documents[static_cast<size_t>(task / heads.shape.kv_heads)],
+                  task % heads.shape.kv_heads);
     }
   });
+}
+
+}  // namespace
+
+void attention(const at::Tensor& qkv, const AttentionShape& shape, const PackedLayout& layout,
+               at::Tensor& out, at::Tensor& logsumexp) {
+  const AttentionHeads heads{shape};
+  heads.check(layout, qkv, out, logsumexp);
+  if (device::serves(qkv)) return device::attention(qkv, shape, layout, out, logsumexp);
+  if (qkv.scalar_type() == at::kFloat) return attend(qkv, heads, layout, out, logsumexp);
+  at::Tensor exact = at::empty_like(out, at::kFloat);
+  attend(qkv.to(at::kFloat), heads, layout, exact, logsumexp);
+  out.copy_(exact);
 }
 
 }  // namespace rondo::kernels

@@ -1,10 +1,12 @@
 // With P = e^(S - logsumexp), S the scaled scores: dV = P^T dO, dP = dO V^T,
 // dS = P (dP - rowsum(dO O)), dQ = scale dS K, dK = scale dS^T Q (Dao 2022, section B.2).
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
 
 #include "kernels/attention_heads.hpp"
 #include "kernels/attention_tiles.hpp"
 #include "kernels/buffers.hpp"
+#include "kernels/device.hpp"
 #include "kernels/kernels.hpp"
 
 namespace rondo::kernels {
@@ -138,14 +140,10 @@ class Backward {
   float pull_[kQueryBlock] = {};
 };
 
-}  // namespace
-
-void attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
-                        const at::Tensor& logsumexp, const AttentionShape& shape,
-                        const PackedLayout& layout, at::Tensor& dqkv) {
-  const AttentionHeads heads{shape};
-  heads.check(layout, qkv, out, logsumexp);
-  heads.check(layout, dqkv, dout, logsumexp);
+// As the public function, on the CPU in float32.
+void differentiate(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
+                   const at::Tensor& logsumexp, const AttentionHeads& heads,
+                   const PackedLayout& layout, const at::Tensor& dqkv) {
   const float* from_dout = input<float>(dout);
   const float* from_qkv = input<float>(qkv);
   const float* from_out = input<float>(out);
@@ -157,10 +155,30 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at:
   at::parallel_for(0, heads.tasks(layout), 1, [&](int64_t begin, int64_t end) {
     Backward backward(heads, layout, from_dout, from_qkv, from_out, from_logsumexp, to);
     for (int64_t task = begin; task < end; ++task) {
-      backward.run(layout.documents[static_cast<size_t>(task / shape.kv_heads)],
-                   task % shape.kv_heads);
+      backward.run(layout.documents[static_cast<size_t>(task / heads.shape.kv_heads)],
+                   task % heads.shape.kv_heads);
     }
   });
+}
+
+}  // namespace
+
+void attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
+                        const at::Tensor& logsumexp, const AttentionShape& shape,
+                        const PackedLayout& layout, at::Tensor& dqkv) {
+  const AttentionHeads heads{shape};
+  heads.check(layout, qkv, out, logsumexp);
+  heads.check(layout, dqkv, dout, logsumexp);
+  if (device::serves(qkv)) {
+    return device::attention_backward(dout, qkv, out, logsumexp, shape, layout, dqkv);
+  }
+  if (qkv.scalar_type() == at::kFloat) {
+    return differentiate(dout, qkv, out, logsumexp, heads, layout, dqkv);
+  }
+  const at::Tensor exact = at::empty_like(dqkv, at::kFloat);
+  differentiate(dout.to(at::kFloat), qkv.to(at::kFloat), out.to(at::kFloat), logsumexp, heads,
+                layout, exact);
+  dqkv.copy_(exact);
 }
 
 }  // namespace rondo::kernels

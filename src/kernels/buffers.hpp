@@ -17,9 +17,19 @@ const T* input(const at::Tensor& tensor) {
   return tensor.const_data_ptr<T>();
 }
 
-inline float* output(const at::Tensor& tensor) {
+template <class T = float>
+T* output(const at::Tensor& tensor) {
   RONDO_CHECK(tensor.is_contiguous() && tensor.device().is_cpu());
-  return tensor.mutable_data_ptr<float>();
+  return tensor.mutable_data_ptr<T>();
+}
+
+// Calls use(T()) with T the type of the tensor's elements: float or at::BFloat16.
+template <class Use>
+void by_type(const at::Tensor& tensor, Use&& use) {
+  if (tensor.scalar_type() == at::kBFloat16) return use(at::BFloat16());
+  RONDO_CHECK(tensor.scalar_type() == at::kFloat, "a tensor of {}",
+              at::toString(tensor.scalar_type()));
+  use(float());
 }
 
 // Rows that one task should take at least, so that it is worth a thread (about 32 Ki elements).

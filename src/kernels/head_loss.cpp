@@ -1,12 +1,14 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/buffers.hpp"
+#include "kernels/device.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/simd.hpp"
@@ -135,51 +137,51 @@ void gradient_of_row(float* row, int64_t v, int64_t label, const RowLoss& of,
   if (label >= 0 && label < v) row[label] -= static_cast<float>(gradient_scale);
 }
 
-}  // namespace
+// Rows of x, or of its gradient, that carry weight.
+template <class T>
+void gather(const T* x, const int64_t* rows, int64_t count, int64_t d, T* gathered) {
+  for (int64_t i = 0; i < count; ++i) std::copy_n(x + rows[i] * d, d, gathered + i * d);
+}
+template <class T>
+void scatter(const T* gathered, const int64_t* rows, int64_t count, int64_t d, T* x) {
+  for (int64_t i = 0; i < count; ++i) std::copy_n(gathered + i * d, d, x + rows[i] * d);
+}
 
-HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
-                   const at::Tensor& labels, const at::Tensor& weights, double scale,
-                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
-                   const HeadOptions& options) {
-  const int64_t chunk_rows = options.chunk_rows;
-  const bool whole = !options.all_sum;
+// As the public function, on the CPU. In bfloat16 logits and their gradient are rounded to it, as
+// on a device; what is between is float32.
+template <class T>
+HeadLoss loss_on_cpu(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
+                     const at::Tensor& labels, const at::Tensor& weights, double scale,
+                     at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                     const HeadOptions& options) {
   const int64_t n = rows.numel();
-  const int64_t t = x_td.size(0);
   const int64_t d = x_td.size(1);
   const int64_t v = head_vd.size(0);
   const bool gradient = dx_td != nullptr;
-  RONDO_CHECK(gradient == (dhead_vd != nullptr), "head_loss: both gradients or neither");
-  RONDO_CHECK(head_vd.size(1) == d && labels.numel() == n && weights.numel() == n);
-  RONDO_CHECK(chunk_rows >= 1 && (losses_n == nullptr || losses_n->numel() == n));
-  const float* x = input<float>(x_td);
   const int64_t* row_of = input<int64_t>(rows);
   const int64_t* label_of = input<int64_t>(labels);
   const float* weight_of = input<float>(weights);
-  const size_t row_bytes = static_cast<size_t>(d) * sizeof(float);
   for (int64_t i = 0; i < n; ++i) {
-    RONDO_CHECK(row_of[i] >= 0 && row_of[i] < t, "row {} of {}", row_of[i], t);
-    RONDO_CHECK(label_of[i] >= 0 && (!whole || label_of[i] < v), "label {} of {}", label_of[i], v);
+    RONDO_CHECK(row_of[i] >= 0 && row_of[i] < x_td.size(0), "row {} of {}", row_of[i],
+                x_td.size(0));
+    RONDO_CHECK(label_of[i] >= 0 && (options.all_sum || label_of[i] < v), "label {} of {}",
+                label_of[i], v);
   }
-  if (gradient) {
-    RONDO_CHECK(dx_td->numel() == t * d && dhead_vd->numel() == v * d);
-    dx_td->zero_();
-  }
-
+  constexpr bool kRounds = !std::is_same_v<T, float>;
   HeadLoss result;
-  if (n == 0) return result;
-  const int64_t most_rows = std::min(chunk_rows, n);
+  const int64_t most_rows = std::min(options.chunk_rows, n);
   const at::Tensor logits_cv = at::empty({most_rows, v}, at::kFloat);
-  const at::Tensor gathered_cd = at::empty({most_rows, d}, at::kFloat);
+  const at::Tensor rounded_cv = kRounds ? at::empty({most_rows, v}, x_td.options()) : logits_cv;
+  const at::Tensor gathered_cd = at::empty({most_rows, d}, x_td.options());
   std::vector<SliceRow> slice(static_cast<size_t>(most_rows));
-  for (int64_t begin = 0; begin < n; begin += chunk_rows) {
-    const int64_t size = std::min(chunk_rows, n - begin);
+  for (int64_t begin = 0; begin < n; begin += options.chunk_rows) {
+    const int64_t size = std::min(options.chunk_rows, n - begin);
     at::Tensor logits = logits_cv.narrow(0, 0, size);
+    at::Tensor rounded = rounded_cv.narrow(0, 0, size);
     at::Tensor gathered = gathered_cd.narrow(0, 0, size);
-    float* gathered_rows = output(gathered);
-    for (int64_t i = 0; i < size; ++i) {
-      std::memcpy(gathered_rows + i * d, x + row_of[begin + i] * d, row_bytes);
-    }
-    matmul_nt(gathered, head_vd, logits, {.poll = options.poll});
+    gather(input<T>(x_td), row_of + begin, size, d, output<T>(gathered));
+    matmul_nt(gathered, head_vd, rounded, {.poll = options.poll});
+    if (kRounds) logits.copy_(rounded);
     float* logit = output(logits);
     const auto label_in_slice = [&](int64_t i) { return label_of[begin + i] - options.first_id; };
     at::parallel_for(0, size, grain_of(v), [&](int64_t first, int64_t last) {
@@ -203,19 +205,47 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
                         scale * static_cast<double>(weight_of[begin + i]));
       }
     });
-    matmul_tn(logits, gathered, *dhead_vd, {.accumulate = true, .poll = options.poll});
+    if (kRounds) rounded.copy_(logits);
+    matmul_tn(rounded, gathered, *dhead_vd, {.accumulate = true, .poll = options.poll});
     // The gathered rows have served: their memory takes the gradient of the same rows.
-    matmul_nn(logits, head_vd, gathered, {.poll = options.poll});
-    float* dx = output(*dx_td);
-    for (int64_t i = 0; i < size; ++i) {
-      float* to = dx + row_of[begin + i] * d;
-      const float* from = gathered_rows + i * d;
-      by_eights(d, [&](int64_t j, auto lanes) {
-        (Float8::load(to + j, lanes) + Float8::load(from + j, lanes)).store(to + j, lanes);
-      });
-    }
+    matmul_nn(rounded, head_vd, gathered, {.poll = options.poll});
+    scatter(input<T>(gathered), row_of + begin, size, d, output<T>(*dx_td));
   }
   return result;
+}
+
+}  // namespace
+
+LossSums head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
+                   const at::Tensor& labels, const at::Tensor& weights, double scale,
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                   const HeadOptions& options) {
+  const int64_t n = rows.numel();
+  RONDO_CHECK((dx_td == nullptr) == (dhead_vd == nullptr), "head_loss: both gradients or neither");
+  RONDO_CHECK(head_vd.size(1) == x_td.size(1) && labels.numel() == n && weights.numel() == n);
+  RONDO_CHECK(options.chunk_rows >= 1 && (losses_n == nullptr || losses_n->numel() == n));
+  if (dx_td != nullptr) {
+    RONDO_CHECK(dx_td->numel() == x_td.numel() && dhead_vd->numel() == head_vd.numel());
+    dx_td->zero_();
+  }
+  if (n == 0) return {};
+  if (device::serves(x_td)) {
+    return device::head_loss(x_td, head_vd, rows, labels, weights, scale, dx_td, dhead_vd, losses_n,
+                             options);
+  }
+  LossSums result;
+  by_type(x_td, [&](auto t) {
+    result = LossSums(loss_on_cpu<decltype(t)>(x_td, head_vd, rows, labels, weights, scale, dx_td,
+                                               dhead_vd, losses_n, options));
+  });
+  return result;
+}
+
+HeadLoss LossSums::read() const {
+  if (!on_device_.defined()) return known_;
+  const at::Tensor sums = on_device_.cpu();
+  const double* of = sums.const_data_ptr<double>();
+  return {of[0], of[1], static_cast<int64_t>(of[2])};
 }
 
 }  // namespace rondo::kernels

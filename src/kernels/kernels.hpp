@@ -1,5 +1,10 @@
-// Fused operations of the transformer step, CPU float32. Each has a plain reference in
-// kernels/reference.hpp that its test compares it with.
+// Fused operations of the transformer step. Each has a plain reference in kernels/reference.hpp
+// that its test compares it with.
+//
+// Activations and weights are of one type, float32 or bfloat16, and lie all on the CPU or all on
+// one CUDA device, where the work is queued on the current stream. What is computed inside is
+// float32; what is stored is rounded once. Statistics (rstd, logsumexp), losses, gradients of
+// parameters and all of AdamW's are float32.
 //
 // Legend of shape letters: t rows (tokens of the flattened batch), d hidden, f feed-forward width,
 // h query heads, k key/value heads, c head width, v vocabulary.
@@ -12,6 +17,8 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "kernels/packed_layout.hpp"
 
@@ -68,6 +75,21 @@ struct HeadLoss {
   double weight = 0;         // sum of weight_i
   int64_t correct = 0;       // rows whose label has the largest logit (ties: lowest id wins)
 };
+// HeadLoss as it comes from a device: read() waits for it.
+class LossSums {
+ public:
+  LossSums() = default;
+  explicit LossSums(const HeadLoss& known) : known_(known) {}
+  // float64 [3]: the fields of HeadLoss.
+  explicit LossSums(at::Tensor on_device) : on_device_(std::move(on_device)) {}
+  HeadLoss read() const;
+
+ private:
+  HeadLoss known_;
+  at::Tensor on_device_;
+};
+// HeadOptions::chunk_rows for a GPU, whose products want more rows.
+inline constexpr int64_t kDeviceChunkRows = 2048;
 // A head whose vocabulary is divided over several callers has a slice of its rows here; the others
 // call with the same rows and labels.
 struct HeadOptions {
@@ -83,13 +105,13 @@ struct HeadOptions {
 // float32 [n]. When `dx_td` is given: *dx_td is written completely (zero where no weight) with the
 // gradient of scale * weighted_loss (of a slice: its share, to be summed over slices), and dhead_vd
 // is added to; both must be given or neither. `losses_n`, when given, receives each row's loss [n].
-HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
+LossSums head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
                    at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
                    const HeadOptions& options = {});
 
 // Embedding: out_td[t] = table_vd[tokens[t] - first_id], zero for tokens outside of this slice of
-// the table; tokens int32 [t], range-checked by the caller.
+// the table; tokens int32 [t], range-checked by the caller. The backward takes them on the CPU.
 void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td,
            int64_t first_id = 0);
 void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::Tensor& dtable_vd,
@@ -104,7 +126,9 @@ struct AdamStep {
 };
 void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
            at::Tensor& v);
-// Sum of squares in float64, ordered, of a flat float32 tensor.
+// Sum of squares in float64, ordered, of a flat float32 tensor on the CPU.
 double squared_norm(const at::Tensor& flat);
+// The same of tensors of one device: float64 [n] there.
+at::Tensor squared_norms(std::span<const at::Tensor> flat);
 
 }  // namespace rondo::kernels

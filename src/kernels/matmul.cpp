@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/slice.hpp"
+#include "kernels/device.hpp"
 #include "kernels/matmul_blocks.hpp"
 #include "kernels/matmul_tile.hpp"
 #include "kernels/matmul_wide_tile.hpp"
@@ -98,11 +100,25 @@ Factor factor_of(const at::Tensor& tensor, bool transposed) {
 }
 
 void check(const at::Tensor& tensor, const char* name) {
-  RONDO_CHECK(tensor.dim() == 2 && tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(),
-              "matmul: {} is no float32 matrix on the CPU", name);
+  RONDO_CHECK(tensor.dim() == 2 &&
+                  (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16),
+              "matmul: {} is no matrix of float32 or bfloat16", name);
   RONDO_CHECK(tensor.numel() == 0 || ((tensor.size(1) == 1 || tensor.stride(1) == 1) &&
                                       (tensor.size(0) == 1 || tensor.stride(0) >= tensor.size(1))),
               "matmul: the rows of {} are not contiguous", name);
+}
+
+void multiply_checked(const at::Tensor& a, bool a_transposed, const at::Tensor& b,
+                      bool b_transposed, at::Tensor& out, const MatmulOptions& options);
+
+// Of bfloat16 factors: the float32 product, rounded once where out is bfloat16.
+void multiply_rounded(const at::Tensor& a, bool a_transposed, const at::Tensor& b,
+                      bool b_transposed, at::Tensor& out, const MatmulOptions& options) {
+  const bool rounds = out.scalar_type() == at::kBFloat16;
+  RONDO_CHECK(!rounds || !options.accumulate, "matmul: a sum in bfloat16");
+  at::Tensor exact = rounds ? at::empty(out.sizes(), at::kFloat) : out;
+  multiply_checked(a.to(at::kFloat), a_transposed, b.to(at::kFloat), b_transposed, exact, options);
+  if (rounds) out.copy_(exact);
 }
 
 // out = a^(T) b^(T), a T meant when transposed.
@@ -118,11 +134,24 @@ void multiply_checked(const at::Tensor& a, bool a_transposed, const at::Tensor& 
               "matmul: [{},{}]{} x [{},{}]{} is not [{},{}]", a.size(0), a.size(1),
               a_transposed ? "^T" : "", b.size(0), b.size(1), b_transposed ? "^T" : "", out.size(0),
               out.size(1));
+  RONDO_CHECK(a.scalar_type() == b.scalar_type() && a.device() == out.device() &&
+                  b.device() == out.device(),
+              "matmul: factors of two types, or not on one device");
   if (out.numel() == 0) return;
   if (inner == 0) {
     if (!options.accumulate) out.zero_();
     return;
   }
+  if (device::serves(out)) {
+    device::matmul(a_transposed ? a.t() : a, b_transposed ? b.t() : b, out, options.accumulate);
+    return;
+  }
+  if (a.scalar_type() == at::kBFloat16) {
+    multiply_rounded(a, a_transposed, b, b_transposed, out, options);
+    return;
+  }
+  RONDO_CHECK(out.scalar_type() == at::kFloat, "matmul: a float32 product in {}",
+              at::toString(out.scalar_type()));
   RONDO_CHECK(has_matmul_way(options.way), "matmul: this processor has no AVX-512");
   if (options.way == MatmulWay::kAten) {
     const at::Tensor left = a_transposed ? a.t() : a, right = b_transposed ? b.t() : b;

@@ -1,9 +1,11 @@
-// Matrix products of the linear layers, CPU float32: out = a b^T (forward), a b (gradient of the
+// Matrix products of the linear layers: out = a b^T (forward), a b (gradient of the
 // input) and a^T b (gradient of the weight).
 //
-// Two ways: rondo's own blocks (kernels/matmul_blocks.hpp) and ATen. Own results are the same to
-// the last bit for any number of threads, and a row of out does not depend on how many other rows
-// there are; of ATen neither is known. NaN and infinity go their way in both.
+// Of float32 or bfloat16, added up in float32; on a CUDA device by cuBLASLt, on the CPU by one of
+// two ways (bfloat16 by way of float32): rondo's own blocks (kernels/matmul_blocks.hpp) and ATen.
+// Own results are the same to the last bit for any number of threads, and a row of out does not
+// depend on how many other rows there are; of ATen neither is known. NaN and infinity go their way
+// in both.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -34,8 +36,9 @@ struct MatmulOptions {
   std::function<void()> poll = {};
 };
 
-// All tensors are float32 matrices on the CPU whose rows are contiguous (stride(1) = 1; rows may be
-// further apart than they are long, as those of a narrow() are). out must not overlap a or b.
+// All tensors are matrices on one device whose rows are contiguous (stride(1) = 1; rows may be
+// further apart than they are long, as those of a narrow() are). a and b are of one type; out is
+// float32, or bfloat16 as they are where it is not accumulated to. out must not overlap a or b.
 // Empty sizes are allowed: a product over nothing is zero. A Bug when sizes do not fit.
 
 // out [m,n] = a [m,k] b [n,k]^T. The forward: y_tn = x_tk w_nk^T.

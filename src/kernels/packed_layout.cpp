@@ -1,5 +1,6 @@
 #include "kernels/packed_layout.hpp"
 
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "kernels/on_device.hpp"
 
 namespace rondo::kernels {
 
@@ -29,6 +31,25 @@ PackedLayout PackedLayout::make(int64_t rows, std::vector<base::Slice> documents
   }
   layout.documents = std::move(documents);
   return layout;
+}
+
+PackedLayout PackedLayout::on(at::Device device) const {
+  PackedLayout there = *this;
+  if (device.is_cpu()) return there;
+  std::vector<int32_t> begins = {0};
+  const auto begin_at = [&](int64_t row) {
+    if (row == begins.back()) return;
+    there.longest_stretch = std::max(there.longest_stretch, row - begins.back());
+    begins.push_back(static_cast<int32_t>(row));
+  };
+  for (const base::Slice& document : documents) {
+    begin_at(document.begin);
+    begin_at(document.end);
+  }
+  begin_at(rows);
+  there.boundaries = on_device(at::tensor(begins, at::kInt), device);
+  there.positions = on_device(positions, device);
+  return there;
 }
 
 }  // namespace rondo::kernels

@@ -23,8 +23,15 @@ struct PackedLayout {
   // Sum over documents of length * (length + 1) / 2: query-key pairs of causal attention.
   int64_t attention_pairs = 0;
 
+  // On a CUDA device alone: int32, where documents and the stretches of padding between them begin,
+  // and at last `rows` (cu_seqlens of varlen attention); the longest of all these.
+  at::Tensor boundaries;
+  int64_t longest_stretch = 0;
+
   // Bug when the documents are not as described above.
   static PackedLayout make(int64_t rows, std::vector<base::Slice> documents);
+  // The same with its tensors on the device.
+  PackedLayout on(at::Device device) const;
 };
 
 }  // namespace rondo::kernels

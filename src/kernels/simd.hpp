@@ -1,11 +1,15 @@
 // Eight floats at a time: one register where the target has AVX2 and FMA, elsewhere an array whose
-// loops the compiler vectorises as it can.
+// loops the compiler vectorises as it can. In memory they are float32 or bfloat16, which is rounded
+// to the nearest when stored, ties to even.
 #pragma once
+
+#include <c10/util/BFloat16.h>
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -32,11 +36,41 @@ struct Float8 {
   static Float8 load(const float* from, FirstLanes some) {
     return {_mm256_maskload_ps(from, mask(some))};
   }
+  static Float8 load(const c10::BFloat16* from, AllLanes) {
+    __m128i halves;
+    std::memcpy(&halves, from, sizeof(halves));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16))};
+  }
+  static Float8 load(const c10::BFloat16* from, FirstLanes some) {
+    c10::BFloat16 all[8] = {};
+    std::memcpy(all, from, sizeof(*from) * static_cast<size_t>(some.count));
+    return load(all, AllLanes{});
+  }
   void store(float* to) const { _mm256_storeu_ps(to, lanes); }
   void store(float* to, AllLanes) const { store(to); }
   void store(float* to, FirstLanes some) const { _mm256_maskstore_ps(to, mask(some), lanes); }
+  void store(c10::BFloat16* to, AllLanes) const {
+    const __m128i halves = rounded_halves();
+    std::memcpy(to, &halves, sizeof(halves));
+  }
+  void store(c10::BFloat16* to, FirstLanes some) const {
+    const __m128i halves = rounded_halves();
+    std::memcpy(to, &halves, sizeof(*to) * static_cast<size_t>(some.count));
+  }
 
  private:
+  // A NaN stays one: its highest bit of the fraction is set.
+  __m128i rounded_halves() const {
+    const __m256i bits = _mm256_castps_si256(lanes);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i nearest =
+        _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(lanes, lanes, _CMP_UNORD_Q));
+    const __m256i upper = _mm256_srli_epi32(_mm256_blendv_epi8(nearest, quiet, is_nan), 16);
+    return _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1));
+  }
+
   static __m256i mask(FirstLanes some) {
     const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(some.count)), index);
@@ -93,10 +127,20 @@ struct Float8 {
     for (int64_t i = 0; i < some.count; ++i) result.lanes[i] = from[i];
     return result;
   }
+  static Float8 load(const c10::BFloat16* from, AllLanes) { return load(from, FirstLanes{8}); }
+  static Float8 load(const c10::BFloat16* from, FirstLanes some) {
+    Float8 result = zero();
+    for (int64_t i = 0; i < some.count; ++i) result.lanes[i] = static_cast<float>(from[i]);
+    return result;
+  }
   void store(float* to) const { std::memcpy(to, lanes, sizeof(lanes)); }
   void store(float* to, AllLanes) const { store(to); }
   void store(float* to, FirstLanes some) const {
     for (int64_t i = 0; i < some.count; ++i) to[i] = lanes[i];
+  }
+  void store(c10::BFloat16* to, AllLanes) const { store(to, FirstLanes{8}); }
+  void store(c10::BFloat16* to, FirstLanes some) const {
+    for (int64_t i = 0; i < some.count; ++i) to[i] = c10::BFloat16(lanes[i]);
   }
 };
 
@@ -194,6 +238,14 @@ inline Float8 exp(Float8 x) {
 inline Float8 sigmoid(Float8 x) {
   const Float8 one = Float8::all(1.0F);
   return one / (one + exp(Float8::zero() - x));
+}
+
+// Stores a and returns what is then in memory.
+template <class T, class Lanes>
+Float8 store_and_load(Float8 a, T* to, Lanes lanes) {
+  a.store(to, lanes);
+  if constexpr (std::is_same_v<T, float>) return a;
+  return Float8::load(to, lanes);
 }
 
 // Calls body(i, lanes) for i = 0, 8, 16, ... below n; lanes is FirstLanes at the end of a row that

@@ -114,7 +114,7 @@ void attention_backward(const Pass& pass, const BlockWeights& weights, BlockActi
                               attention_shape(shape), pass.layout, w.dqkv);
   poll();
   unrotate(pass, weights, a.qk_norm, w.dqkv, grads);
-  if (shape.qkv_bias) grads.qkv_bias.add_(w.dqkv.sum(0));
+  if (shape.qkv_bias) grads.qkv_bias.add_(w.dqkv.sum(0, /*keepdim=*/false, at::kFloat));
   kernels::matmul_nn(w.dqkv, weights.qkv, w.dbranch_td, {.poll = poll});
   auto dbranch = scatter_rows(pass.tensor, w.dbranch_td, w.dbranch_sd);
   const at::Tensor in_td = in.wait();

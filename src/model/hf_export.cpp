@@ -222,7 +222,7 @@ void export_hf(Model& model, const ExportOptions& options, comm::Control& contro
       ++unit;
       index = 0;
     }
-    return model.unit(unit).whole(index++);
+    return model.unit(unit).whole(index++).cpu();
   };
   size_t fetched = 0;
   std::exception_ptr failed;

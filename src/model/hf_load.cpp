@@ -13,6 +13,7 @@
 #include "model/hf_config.hpp"
 #include "model/hf_folder.hpp"
 #include "model/weights.hpp"
+#include "parallel/owned_on_host.hpp"
 #include "storage/safetensors.hpp"
 
 namespace rondo::model {
@@ -96,10 +97,11 @@ std::set<std::string> load(const storage::SafetensorsReader& reader, parallel::U
   std::set<std::string> not_finite;
   std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
   unit.end_gather();
+  parallel::OwnedOnHost host(unit, false);
   parallel::for_each_owned_run(unit, [&](size_t i, base::Slice global,
                                          const parallel::OwnedSegment& segment, int64_t offset) {
     const parallel::Parameter& parameter = unit.parameters()[i];
-    float* out = unit.owned_weights(segment).mutable_data_ptr<float>() + offset;
+    float* out = host.weights(segment) + offset;
     const int64_t stored = reader.tensors().at(parameter.name).numel;
     const base::Slice old = base::intersect(global, {0, stored});
     const std::span<float> values(out, static_cast<size_t>(old.size()));
@@ -116,6 +118,7 @@ std::set<std::string> load(const storage::SafetensorsReader& reader, parallel::U
     }
     fill_new_rows(mean, stored / width, global, out);
   });
+  host.write();
   unit.mark_changed();
   return not_finite;
 }

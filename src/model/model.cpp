@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "base/error.hpp"
+#include "kernels/on_device.hpp"
 #include "model/block_pass.hpp"
 #include "model/weights.hpp"
 #include "model/workspace.hpp"
@@ -22,7 +23,11 @@ Model::Model(Shape shape, comm::Group& group, bool with_optimizer)
 }
 
 Model::Model(Shape shape, parallel::Mesh& mesh, const ModelSettings& settings)
-    : mesh_(mesh), shape_(shape), settings_(settings), workspace_(std::make_unique<Workspace>()) {
+    : mesh_(mesh),
+      shape_(shape),
+      settings_(settings),
+      pool_(settings.state.device),
+      workspace_(std::make_unique<Workspace>()) {
   set_up();
 }
 
@@ -62,7 +67,7 @@ const RopeTable& Model::rope(int64_t positions) {
   if (positions > rope_.positions()) {
     // Doubling, so that a decoding loop that asks for one more each time stays linear.
     const auto doubled = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(positions)));
-    rope_ = RopeTable::make(shape_, std::min(shape_.max_seq, doubled));
+    rope_ = RopeTable::make(shape_, std::min(shape_.max_seq, doubled)).on(device());
   }
   return rope_;
 }
@@ -101,10 +106,15 @@ void Model::look_at_grads(size_t u) {
 Model::Rows Model::padded(const at::Tensor& tokens, const kernels::PackedLayout& layout) const {
   RONDO_CHECK(tokens.numel() == layout.rows, "{} tokens, {} rows", tokens.numel(), layout.rows);
   const int64_t rows = base::round_up(layout.rows, mesh_.size().tensor);
-  if (rows == layout.rows) return {tokens, layout};
-  at::Tensor more = at::zeros({rows}, at::kInt);
-  more.narrow(0, 0, layout.rows).copy_(tokens);
-  return {more, kernels::PackedLayout::make(rows, layout.documents)};
+  Rows result = {tokens, {}, layout};
+  if (rows != layout.rows) {
+    result.host_tokens = at::zeros({rows}, at::kInt);
+    result.host_tokens.narrow(0, 0, layout.rows).copy_(tokens);
+    result.layout = kernels::PackedLayout::make(rows, layout.documents);
+  }
+  result.tokens = kernels::on_device(result.host_tokens, device());
+  result.layout = result.layout.on(device());
+  return result;
 }
 
 Pass Model::begin_pass(const kernels::PackedLayout& layout, bool training) {
@@ -113,7 +123,9 @@ Pass Model::begin_pass(const kernels::PackedLayout& layout, bool training) {
                        .rows = layout.rows,
                        .tensor = mesh_.size().tensor,
                        .training = training,
-                       .recompute = settings_.recompute});
+                       .recompute = settings_.recompute,
+                       .type = settings_.state.compute,
+                       .device = device()});
   return {local_, table, layout, mesh_.tensor(), *workspace_, poll_};
 }
 
@@ -160,7 +172,7 @@ void Model::run_blocks(const Pass& pass, const at::Tensor& tokens, parallel::Pre
                         w.final_x_sd, w.final_out_sd, w.final_rstd_s);
 }
 
-kernels::HeadLoss Model::run_head(const Pass& pass, const Input& input, double scale, bool training,
+kernels::LossSums Model::run_head(const Pass& pass, const Input& input, double scale, bool training,
                                   at::Tensor* losses_n) {
   Workspace& w = pass.workspace;
   comm::Group& tensor = pass.tensor;
@@ -168,6 +180,7 @@ kernels::HeadLoss Model::run_head(const Pass& pass, const Input& input, double s
   kernels::HeadOptions options;
   options.first_id = ids_.begin;
   options.poll = poll_;
+  if (!device().is_cpu()) options.chunk_rows = kernels::kDeviceChunkRows;
   if (tensor.size() > 1) {
     options.all_max = [&](const at::Tensor& values) {
       tensor.all_max(values, comm::Purpose::kActivations).wait();
@@ -176,9 +189,14 @@ kernels::HeadLoss Model::run_head(const Pass& pass, const Input& input, double s
       tensor.all_sum(values, comm::Purpose::kActivations).wait();
     };
   }
-  return kernels::head_loss(out_td, head_vd_, input.rows, input.labels, input.weights, scale,
-                            training ? &w.dbranch_td : nullptr, training ? &head_grad_vd_ : nullptr,
-                            losses_n, options);
+  const auto there = [&](const at::Tensor& host) { return kernels::on_device(host, device()); };
+  at::Tensor losses = losses_n == nullptr ? at::Tensor() : losses_n->to(device());
+  const kernels::LossSums sums = kernels::head_loss(
+      out_td, head_vd_, there(input.rows), there(input.labels), there(input.weights), scale,
+      training ? &w.dbranch_td : nullptr, training ? &head_grad_vd_ : nullptr,
+      losses_n == nullptr ? nullptr : &losses, options);
+  if (losses_n != nullptr && !device().is_cpu()) losses_n->copy_(losses);
+  return sums;
 }
 
 void Model::backward_block(const Pass& pass, int64_t layer) {
@@ -192,7 +210,7 @@ void Model::backward_block(const Pass& pass, int64_t layer) {
   attention_backward(pass, weights, a, grads);
 }
 
-kernels::HeadLoss Model::forward_backward(const Input& input, double scale,
+kernels::LossSums Model::forward_backward(const Input& input, double scale,
                                           const GradientReady& gradient_ready) {
   RONDO_CHECK(settings_.state.training, "the model was made without gradients");
   const bool compute = input.rows.numel() > 0;  // else all gradients are zero
@@ -205,7 +223,7 @@ kernels::HeadLoss Model::forward_backward(const Input& input, double scale,
   parallel::Prefetch prefetch(units_, uses(true));
 
   run_blocks(pass, rows.tokens, prefetch, compute);
-  kernels::HeadLoss loss;
+  kernels::LossSums loss;
   look_at_grads(last_unit());
   if (compute) {
     loss = run_head(pass, input, scale, true, nullptr);
@@ -228,19 +246,19 @@ kernels::HeadLoss Model::forward_backward(const Input& input, double scale,
   look_at_grads(0);
   if (compute) {
     const at::Tensor dx_td = parallel::gather_rows(pass.tensor, w.dx_sd, w.dx_td).wait();
-    kernels::embed_backward(dx_td, rows.tokens, embedding_grad_vd_, ids_.begin);
+    kernels::embed_backward(dx_td, rows.host_tokens, embedding_grad_vd_, ids_.begin);
   }
   ready(0);
   return loss;
 }
 
-kernels::HeadLoss Model::forward(const Input& input, at::Tensor* losses_n) {
+kernels::LossSums Model::forward(const Input& input, at::Tensor* losses_n) {
   const bool compute = input.rows.numel() > 0;
   const Rows rows = padded(input.tokens, input.layout);
   const Pass pass = begin_pass(rows.layout, false);
   parallel::Prefetch prefetch(units_, uses(false));
   run_blocks(pass, rows.tokens, prefetch, compute);
-  kernels::HeadLoss loss;
+  kernels::LossSums loss;
   if (compute) loss = run_head(pass, input, 1, false, losses_n);
   prefetch.finish();
   return loss;
@@ -249,14 +267,14 @@ kernels::HeadLoss Model::forward(const Input& input, at::Tensor* losses_n) {
 at::Tensor Model::logits(const at::Tensor& tokens, const kernels::PackedLayout& layout,
                          const at::Tensor& rows) {
   RONDO_CHECK(mesh_.size().tensor == 1);
-  RONDO_CHECK(tokens.numel() == layout.rows, "{} tokens, {} rows", tokens.numel(), layout.rows);
-  const Pass pass = begin_pass(layout, false);
+  const Rows all = padded(tokens, layout);
+  const Pass pass = begin_pass(all.layout, false);
   parallel::Prefetch prefetch(units_, uses(false));
-  run_blocks(pass, tokens, prefetch, true);
-  at::Tensor logits = at::empty({rows.numel(), shape_.vocab});
-  kernels::matmul_nt(workspace_->final_out_sd.index_select(0, rows), head_vd_, logits);
+  run_blocks(pass, all.tokens, prefetch, true);
+  at::Tensor logits = at::empty({rows.numel(), shape_.vocab}, at::device(device()));
+  kernels::matmul_nt(workspace_->final_out_sd.index_select(0, rows.to(device())), head_vd_, logits);
   prefetch.finish();
-  return logits;
+  return logits.cpu();
 }
 
 int64_t Model::workspace_bytes() const { return workspace_->bytes(); }

@@ -29,7 +29,7 @@
 
 namespace rondo::model {
 
-// One micro-batch. References stay valid during the call.
+// One micro-batch, on the host. References stay valid during the call.
 struct Input {
   const at::Tensor& tokens;   // int32 [t], each in [0, vocab): checked by the caller
   const at::Tensor& rows;     // int64 [n], ascending rows that carry weight
@@ -86,11 +86,12 @@ class Model {
   // Adds the gradient of scale * (sum of weight * loss) to the units' gradients. gradient_ready
   // (may be empty) is called for the last unit first and the embedding last; a tied head's gradient
   // is part of the embedding's. The losses are the same on every rank of the tensor axis.
-  kernels::HeadLoss forward_backward(const Input& input, double scale,
+  kernels::LossSums forward_backward(const Input& input, double scale,
                                      const GradientReady& gradient_ready);
-  // Evaluation. `losses_n`, when given, receives the loss of each of the n rows.
-  kernels::HeadLoss forward(const Input& input, at::Tensor* losses_n = nullptr);
-  // float32 [rows.numel(), v]: logits of the given rows. One tensor rank alone.
+  // Evaluation. `losses_n` (float32, on the host), when given, receives the loss of each of the n
+  // rows.
+  kernels::LossSums forward(const Input& input, at::Tensor* losses_n = nullptr);
+  // float32 [rows.numel(), v] on the host: logits of the given rows. One tensor rank alone.
   at::Tensor logits(const at::Tensor& tokens, const kernels::PackedLayout& layout,
                     const at::Tensor& rows);
 
@@ -109,14 +110,16 @@ class Model {
 
  private:
   void set_up();
-  // A micro-batch whose rows divide over the tensor axis.
+  // A micro-batch whose rows divide over the tensor axis, where the model lies.
   struct Rows {
+    at::Tensor host_tokens;
     at::Tensor tokens;
     kernels::PackedLayout layout;
   };
   Rows padded(const at::Tensor& tokens, const kernels::PackedLayout& layout) const;
   Pass begin_pass(const kernels::PackedLayout& layout, bool training);
 
+  at::Device device() const { return settings_.state.device; }
   size_t last_unit() const { return units_.size() - 1; }
   // Units needed at a time, from the embedding to the head, and back.
   std::vector<std::vector<size_t>> uses(bool backward) const;
@@ -128,7 +131,7 @@ class Model {
   // where the micro-batch is empty, and only what the other ranks wait for is done.
   void run_blocks(const Pass& pass, const at::Tensor& tokens, parallel::Prefetch& prefetch,
                   bool compute);
-  kernels::HeadLoss run_head(const Pass& pass, const Input& input, double scale, bool training,
+  kernels::LossSums run_head(const Pass& pass, const Input& input, double scale, bool training,
                              at::Tensor* losses_n);
   void backward_block(const Pass& pass, int64_t layer);
 

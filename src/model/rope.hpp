@@ -27,6 +27,7 @@ struct RopeTable {
   at::Tensor cos, sin;  // float32 [positions, c/2]
   int64_t positions() const { return cos.defined() ? cos.size(0) : 0; }
   static RopeTable make(const Shape& shape, int64_t positions);
+  RopeTable on(at::Device device) const { return {cos.to(device), sin.to(device)}; }
 };
 
 }  // namespace rondo::model

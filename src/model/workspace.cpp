@@ -10,23 +10,29 @@
 namespace rondo::model {
 namespace {
 
-constexpr int64_t kAlignment = 128;  // elements: 512 bytes
+constexpr int64_t kAlignment = 512;  // bytes
 
 // Cuts tensors from the start of an arena; without one it only counts.
 class Cutter {
  public:
-  explicit Cutter(const at::Tensor& arena) : arena_(arena) {}
+  Cutter(const at::Tensor& arena, at::ScalarType type) : arena_(arena), type_(type) {}
 
-  void cut(at::Tensor& out, at::IntArrayRef shape) {
-    int64_t numel = 1;
-    for (const int64_t dim : shape) numel *= dim;
-    if (arena_.defined()) out = arena_.narrow(0, used_, numel).view(shape);
-    used_ += base::round_up(numel, kAlignment);
-  }
+  // Of activations.
+  void cut(at::Tensor& out, at::IntArrayRef shape) { cut(out, shape, type_); }
+  // Of statistics.
+  void cut_floats(at::Tensor& out, at::IntArrayRef shape) { cut(out, shape, at::kFloat); }
   int64_t used() const { return used_; }
 
  private:
+  void cut(at::Tensor& out, at::IntArrayRef shape, at::ScalarType type) {
+    auto bytes = static_cast<int64_t>(c10::elementSize(type));
+    for (const int64_t dim : shape) bytes *= dim;
+    if (arena_.defined()) out = arena_.narrow(0, used_, bytes).view(type).view(shape);
+    used_ += base::round_up(bytes, kAlignment);
+  }
+
   const at::Tensor& arena_;
+  at::ScalarType type_;
   int64_t used_ = 0;
 };
 
@@ -36,6 +42,7 @@ void Workspace::prepare(const WorkspaceSize& size) {
   if (size == size_) return;
   RONDO_CHECK(size.rows % size.tensor == 0);
   at::Tensor kept = std::exchange(arena_, {});
+  if (kept.defined() && kept.device().type() != size.device.type()) kept.reset();
   const int64_t needed = lay_out(size);
   if (kept.defined() && kept.numel() >= needed) {
     arena_ = std::move(kept);
@@ -43,7 +50,7 @@ void Workspace::prepare(const WorkspaceSize& size) {
     // All views of the old arena go first, so that the two never exist together.
     *this = Workspace();
     kept.reset();
-    arena_ = at::empty({needed}, at::kFloat);
+    arena_ = at::empty({needed}, at::TensorOptions(at::kByte).device(size.device));
   }
   lay_out(size);
   size_ = size;
@@ -58,7 +65,7 @@ int64_t Workspace::lay_out(const WorkspaceSize& size) {
   const int64_t f = shape.ffn;
   const int64_t c = shape.head_width;
   const bool parallel = size.tensor > 1;
-  Cutter cutter(arena_);
+  Cutter cutter(arena_, size.type);
   const int64_t blocks = size.training ? shape.layers : 1;
   blocks_.assign(static_cast<size_t>(blocks), {});
 
@@ -70,17 +77,17 @@ int64_t Workspace::lay_out(const WorkspaceSize& size) {
   const auto cut_attention = [&](BlockActivations& mine) {
     cutter.cut(mine.qkv, {t, shape.qkv_width()});
     cutter.cut(mine.attention_out, {t, shape.q_width()});
-    cutter.cut(mine.logsumexp_ht, {shape.heads, t});
+    cutter.cut_floats(mine.logsumexp_ht, {shape.heads, t});
     if (!shape.qk_norm) return;
     cutter.cut(mine.qk_norm.q_in, {t * shape.heads, c});
     cutter.cut(mine.qk_norm.k_in, {t * shape.kv_heads, c});
-    cutter.cut(mine.qk_norm.q_rstd, {t * shape.heads});
-    cutter.cut(mine.qk_norm.k_rstd, {t * shape.kv_heads});
+    cutter.cut_floats(mine.qk_norm.q_rstd, {t * shape.heads});
+    cutter.cut_floats(mine.qk_norm.k_rstd, {t * shape.kv_heads});
   };
   const auto cut_rest = [&](BlockActivations& mine) {
-    cutter.cut(mine.attention_rstd_s, {s});
+    cutter.cut_floats(mine.attention_rstd_s, {s});
     cutter.cut(mine.x_mid_sd, {s, d});
-    cutter.cut(mine.mlp_rstd_s, {s});
+    cutter.cut_floats(mine.mlp_rstd_s, {s});
     cutter.cut(mine.gate_up_t2f, {t, 2 * f});
   };
   BlockActivations shared;
@@ -102,7 +109,7 @@ int64_t Workspace::lay_out(const WorkspaceSize& size) {
   cutter.cut(delta_td, {t, d});
   cutter.cut(act_tf, {t, f});
   cutter.cut(final_x_sd, {s, d});
-  cutter.cut(final_rstd_s, {s});
+  cutter.cut_floats(final_rstd_s, {s});
   cutter.cut(final_out_sd, {s, d});
   if (parallel) {
     cutter.cut(delta_sd, {s, d});

@@ -39,6 +39,8 @@ struct WorkspaceSize {
   int64_t tensor = 1;  // size of the axis; s = t / tensor
   bool training = false;
   Recompute recompute;
+  at::ScalarType type = at::kFloat;  // of activations; statistics are float32
+  at::Device device = at::kCPU;
   bool operator==(const WorkspaceSize&) const = default;
 };
 
@@ -67,14 +69,14 @@ class Workspace {
   at::Tensor dattention;  // [t, h * c]
   at::Tensor dqkv;        // [t, (h + 2k) * c]
 
-  int64_t bytes() const { return arena_.defined() ? arena_.numel() * 4 : 0; }
+  int64_t bytes() const { return arena_.defined() ? arena_.numel() : 0; }
 
  private:
   // Lays out all buffers from the arena's start; with no arena it only counts. Returns the number
-  // of elements.
+  // of bytes.
   int64_t lay_out(const WorkspaceSize& size);
 
-  at::Tensor arena_;
+  at::Tensor arena_;  // bytes
   std::vector<BlockActivations> blocks_;
   WorkspaceSize size_;
 };

@@ -6,17 +6,21 @@
 
 namespace rondo::parallel {
 
-at::Tensor BufferPool::take(int64_t numel) {
-  auto& free = free_[numel];
+at::Tensor BufferPool::take(int64_t numel, at::ScalarType type) {
+  auto& free = free_[{type, numel}];
   if (free.empty()) {
-    bytes_ += numel * 4;
-    return at::empty({numel}, at::kFloat);
+    const at::Tensor made = at::empty({numel}, at::TensorOptions(type).device(device_));
+    bytes_ += static_cast<int64_t>(made.nbytes());
+    return made;
   }
   at::Tensor buffer = std::move(free.back());
   free.pop_back();
   return buffer;
 }
 
-void BufferPool::give(at::Tensor buffer) { free_[buffer.numel()].push_back(std::move(buffer)); }
+void BufferPool::give(at::Tensor buffer) {
+  auto& free = free_[{buffer.scalar_type(), buffer.numel()}];
+  free.push_back(std::move(buffer));
+}
 
 }  // namespace rondo::parallel

@@ -1,4 +1,4 @@
-// Flat float32 buffers that are taken and given back over and over, so that a step after the first
+// Flat buffers that are taken and given back over and over, so that a step after the first
 // allocates nothing. One per model and rank.
 #pragma once
 
@@ -6,20 +6,24 @@
 
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace rondo::parallel {
 
 class BufferPool {
  public:
+  explicit BufferPool(at::Device device = at::kCPU) : device_(device) {}
+
   // A buffer of `numel` elements with any contents.
-  at::Tensor take(int64_t numel);
+  at::Tensor take(int64_t numel, at::ScalarType type = at::kFloat);
   void give(at::Tensor buffer);
   // Of all buffers ever made, taken or not.
   int64_t bytes() const { return bytes_; }
 
  private:
-  std::map<int64_t, std::vector<at::Tensor>> free_;  // by number of elements
+  at::Device device_;
+  std::map<std::pair<at::ScalarType, int64_t>, std::vector<at::Tensor>> free_;
   int64_t bytes_ = 0;
 };
 

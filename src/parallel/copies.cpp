@@ -21,7 +21,7 @@ std::string compare(const Unit& unit, const std::vector<const OwnedSegment*>& se
   const auto count = std::ssize(segments);
   const at::Tensor mine = at::zeros({count}, at::kLong);
   for (int64_t i = 0; i < count; ++i) {
-    const at::Tensor weights = unit.owned_weights(*segments[static_cast<size_t>(i)]);
+    const at::Tensor weights = unit.owned_weights(*segments[static_cast<size_t>(i)]).cpu();
     const std::string_view bytes(static_cast<const char*>(weights.const_data_ptr()),
                                  static_cast<size_t>(weights.nbytes()));
     mine.mutable_data_ptr<int64_t>()[i] = std::bit_cast<int64_t>(base::hash64(bytes, 0));

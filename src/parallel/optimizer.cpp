@@ -8,24 +8,31 @@
 
 namespace rondo::parallel {
 
-std::vector<double> owned_squared_norms(const Unit& unit) {
+OwnedSquaredNorms::OwnedSquaredNorms(const Unit& unit) : parts_(unit.layout().parts()) {
   const FlatLayout& layout = unit.layout();
-  const int64_t parts = layout.parts();
-  const int64_t owned_parts = parts / unit.mesh().shard().size();
+  const int64_t owned_parts = parts_ / unit.mesh().shard().size();
   const int64_t first = unit.mesh().shard().rank() * owned_parts;
-  std::vector<double> entries(static_cast<size_t>(parts), 0.0);
+  std::vector<at::Tensor> flat;
   for (const OwnedSegment& segment : layout.segments()) {
-    const int64_t part_size = layout.buckets()[segment.bucket].size() / parts;
-    const int copies = layout.local(segment.parameter).copies;
+    const int64_t part_size = layout.buckets()[segment.bucket].size() / parts_;
     const at::Tensor grads = unit.owned_grads(segment);
     for (int64_t done = 0; done < grads.numel();) {
       const int64_t at = segment.bucket_offset + done;
       const int64_t size = std::min(grads.numel() - done, part_size - at % part_size);
-      const int64_t entry = first + at / part_size;
-      entries[static_cast<size_t>(entry)] +=
-          kernels::squared_norm(grads.narrow(0, done, size)) / copies;
+      pieces_.push_back({.entry = static_cast<size_t>(first + at / part_size),
+                         .copies = layout.local(segment.parameter).copies});
+      flat.push_back(grads.narrow(0, done, size));
       done += size;
     }
+  }
+  sums_ = kernels::squared_norms(flat);
+}
+
+std::vector<double> OwnedSquaredNorms::entries() const {
+  std::vector<double> entries(static_cast<size_t>(parts_), 0.0);
+  const at::Tensor sums = sums_.cpu();
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    entries[pieces_[i].entry] += sums.const_data_ptr<double>()[i] / pieces_[i].copies;
   }
   return entries;
 }

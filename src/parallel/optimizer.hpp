@@ -17,10 +17,24 @@ struct AdamWSettings {
   double weight_decay = 0;  // of parameters with `decay`
 };
 
-// Sums of squares, in float64, of the reduced gradients: one for each part that the
-// unit's buckets are cut into, zero for parts that other ranks own. Parameters that several tensor
-// ranks hold count once over all of them.
-std::vector<double> owned_squared_norms(const Unit& unit);
+// Sums of squares, in float64, of a unit's owned, reduced gradients. On a device they are only
+// queued here; entries() waits for them.
+class OwnedSquaredNorms {
+ public:
+  explicit OwnedSquaredNorms(const Unit& unit);
+  // One for each part that the unit's buckets are cut into, zero for parts that other ranks own.
+  // Parameters that several tensor ranks hold count once over all of them.
+  std::vector<double> entries() const;
+
+ private:
+  struct Piece {
+    size_t entry;
+    int copies;
+  };
+  int64_t parts_;
+  std::vector<Piece> pieces_;
+  at::Tensor sums_;  // by piece
+};
 
 // Collective over shard and tensor groups. The sum of such entries over all parts and ranks, added
 // up in one order: the same bits on every rank, and for every shard size that divides the parts.

@@ -21,8 +21,6 @@ BucketSize bucket_size(Mesh& mesh, const StateSettings& settings) {
           .parts = settings.lanes > 0 ? settings.lanes : mesh.data().size()};
 }
 
-at::Tensor zeros(int64_t numel) { return at::zeros({numel}, at::kFloat); }
-
 at::Tensor joined_view(const at::Tensor& flat, const FlatLayout& layout, size_t i, size_t count) {
   std::vector<int64_t> shape = layout.local(i).shape;
   int64_t numel = layout.local(i).numel();
@@ -48,11 +46,10 @@ Unit::Unit(std::string name, std::vector<Parameter> parameters, Mesh& mesh,
     const LocalPart& local = layout_.local(i);
     if (local.copies > 1) mesh_.copies(local.parts);
   }
-  if (settings_.transient_weights()) {
+  if (settings_.transient_weights() || settings_.has_master_weights()) {
     weight_shard_ = zeros(layout_.shard_numel());
-  } else {
-    weights_ = zeros(layout_.numel());
   }
+  if (!settings_.transient_weights()) weights_ = zeros(layout_.numel(), settings_.compute);
   if (!settings_.training) return;
   if (settings_.transient_grads()) {
     grad_shard_ = zeros(layout_.shard_numel());
@@ -61,6 +58,10 @@ Unit::Unit(std::string name, std::vector<Parameter> parameters, Mesh& mesh,
   }
   exp_avg_ = zeros(layout_.shard_numel());
   exp_avg_sq_ = zeros(layout_.shard_numel());
+}
+
+at::Tensor Unit::zeros(int64_t numel, at::ScalarType type) const {
+  return at::zeros({numel}, at::TensorOptions(type).device(settings_.device));
 }
 
 Unit::~Unit() {
@@ -114,14 +115,17 @@ void Unit::initialise(uint64_t seed) {
   for_each_owned_run(
       *this, [&](size_t i, base::Slice global, const OwnedSegment& segment, int64_t offset) {
         const Parameter& parameter = parameters()[i];
-        at::Tensor values = owned_weights(segment).narrow(0, offset, global.size());
+        const at::Tensor owned = owned_weights(segment).narrow(0, offset, global.size());
         if (parameter.init_std == 0) {
-          values.fill_(parameter.init_value);
+          owned.fill_(parameter.init_value);
           return;
         }
+        const at::Tensor values = owned.cpu();  // itself, where it is there
         const base::Random random(seed, parameter.name);
-        random.normal(static_cast<uint64_t>(global.begin), values.data_ptr<float>(), global.size());
+        random.normal(static_cast<uint64_t>(global.begin), values.mutable_data_ptr<float>(),
+                      global.size());
         values.mul_(parameter.init_std);
+        if (!owned.is_cpu()) owned.copy_(values);
       });
   mark_changed();
 }
@@ -129,13 +133,21 @@ void Unit::initialise(uint64_t seed) {
 void Unit::start_gather() {
   if (!gathering_.empty()) return;
   if (weights_.defined() && !changed_) return;
-  if (!weights_.defined()) weights_ = pool_.take(layout_.numel());
-  for (size_t b = 0; b < layout_.buckets().size(); ++b) {
-    const base::Slice bucket = layout_.buckets()[b];
-    gathering_.push_back(mesh_.shard().all_gather(weights_.narrow(0, bucket.begin, bucket.size()),
-                                                  owned_weights(b), comm::Purpose::kWeights));
-  }
+  if (!weights_.defined()) weights_ = pool_.take(layout_.numel(), settings_.compute);
+  for (size_t b = 0; b < layout_.buckets().size(); ++b) gather_bucket(b);
   changed_ = false;
+}
+
+void Unit::gather_bucket(size_t b) {
+  const base::Slice bucket = layout_.buckets()[b];
+  at::Tensor mine = owned_weights(b);
+  if (settings_.has_master_weights()) {
+    // Rounded in its place, from where the others take it.
+    const base::Slice owned = layout_.owned_range(b);
+    mine = weights_.narrow(0, owned.begin, owned.size()).copy_(mine);
+  }
+  gathering_.push_back(mesh_.shard().all_gather(weights_.narrow(0, bucket.begin, bucket.size()),
+                                                mine, comm::Purpose::kWeights));
 }
 
 void Unit::end_gather() {
@@ -154,29 +166,42 @@ void Unit::release() {
   pool_.give(std::exchange(weights_, {}));
 }
 
+at::Tensor Unit::whole_local(size_t i) {
+  if (weights_.defined() && !settings_.has_master_weights()) {
+    finish_gather();
+    return weight(i);
+  }
+  end_gather();
+  const base::Slice wanted = {layout_.offset(i), layout_.offset(i) + layout_.local(i).numel()};
+  at::Tensor result = at::empty({wanted.size()}, zeros(0).options());
+  for (size_t b = 0; b < layout_.buckets().size(); ++b) {
+    const base::Slice bucket = layout_.buckets()[b];
+    const base::Slice part = base::intersect(bucket, wanted);
+    if (part.empty()) continue;
+    at::Tensor all = pool_.take(bucket.size());
+    mesh_.shard().all_gather(all, owned_weights(b), comm::Purpose::kWeights).wait();
+    result.narrow(0, part.begin - wanted.begin, part.size())
+        .copy_(all.narrow(0, part.begin - bucket.begin, part.size()));
+    pool_.give(std::move(all));
+  }
+  return result.view(layout_.local(i).shape);
+}
+
 at::Tensor Unit::whole(size_t i) {
-  const bool was_here = weights_.defined();
-  finish_gather();
   const Parameter& parameter = parameters()[i];
   const LocalPart& local = layout_.local(i);
-  at::Tensor result;
-  if (local.parts == 1) {
-    result = was_here ? weight(i) : weight(i).clone();
-  } else {
-    comm::Group& tensor = mesh_.tensor();
-    const at::Tensor mine = weight(i);
-    at::Tensor all = at::empty({tensor.size(), mine.numel()}, at::kFloat);
-    tensor.all_gather(all.view({-1}), mine.view({-1}), comm::Purpose::kOther).wait();
-    std::vector<at::Tensor> parts;
-    const int64_t dim = parameter.split == Split::kRows ? 0 : 1;
-    for (int rank = 0; rank < tensor.size(); rank += local.copies) {
-      const LocalPart theirs = local_part(parameter, {rank, tensor.size()});
-      parts.push_back(all[rank].view(theirs.shape).narrow(dim, 0, theirs.range.size()));
-    }
-    result = at::cat(parts, dim);
+  const at::Tensor mine = whole_local(i);
+  if (local.parts == 1) return mine;
+  comm::Group& tensor = mesh_.tensor();
+  const at::Tensor all = at::empty({tensor.size(), mine.numel()}, mine.options());
+  tensor.all_gather(all.view({-1}), mine.view({-1}), comm::Purpose::kOther).wait();
+  std::vector<at::Tensor> parts;
+  const int64_t dim = parameter.split == Split::kRows ? 0 : 1;
+  for (int rank = 0; rank < tensor.size(); rank += local.copies) {
+    const LocalPart theirs = local_part(parameter, {rank, tensor.size()});
+    parts.push_back(all[rank].view(theirs.shape).narrow(dim, 0, theirs.range.size()));
   }
-  if (!was_here) release();
-  return result;
+  return at::cat(parts, dim);
 }
 
 void Unit::reset_moments() {
@@ -208,13 +233,16 @@ void Unit::end_lane(int64_t lane, int64_t lanes_here) {
 }
 
 int64_t Unit::persistent_bytes() const {
-  int64_t elements = 0;
-  for (const at::Tensor& tensor :
-       {weight_shard_.defined() ? weight_shard_ : weights_,
-        grad_shard_.defined() ? grad_shard_ : grads_, exp_avg_, exp_avg_sq_}) {
-    if (tensor.defined()) elements += tensor.numel();
-  }
-  return elements * 4;
+  int64_t bytes = 0;
+  const auto add = [&bytes](const at::Tensor& tensor) {
+    if (tensor.defined()) bytes += static_cast<int64_t>(tensor.nbytes());
+  };
+  if (!settings_.transient_weights()) add(weights_);
+  add(weight_shard_);
+  add(grad_shard_.defined() ? grad_shard_ : grads_);
+  add(exp_avg_);
+  add(exp_avg_sq_);
+  return bytes;
 }
 
 }  // namespace rondo::parallel

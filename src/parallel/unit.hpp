@@ -32,11 +32,16 @@ struct StateSettings {
   // Gradients go to other ranks rounded to bfloat16, half the bytes, and are added up in float32.
   // Not with lanes: what is rounded would depend on the number of ranks.
   bool bf16_exchange = false;
+  // Whole weights are of this type, float32 or bfloat16: what is computed with. The owned ones (the
+  // master weights), gradients and moments are float32.
+  at::ScalarType compute = at::kFloat;
+  at::Device device = at::kCPU;
 
   // Gradients of a unit exist only from its backward until they have been summed over the ranks.
   // Lanes need theirs longer, so reproducible mode keeps them whole at every stage.
   bool transient_grads() const { return zero >= 2 && lanes == 0; }
   bool transient_weights() const { return training && zero >= 3; }
+  bool has_master_weights() const { return compute != at::kFloat; }
 };
 
 class Unit {
@@ -94,7 +99,8 @@ class Unit {
   void finish_gather();
   // Gives up whole weights where they are transient. Not collective.
   void release();
-  // Collective over shard and tensor groups. The whole parameter i in its own shape, on every rank.
+  // Collective over shard and tensor groups. The whole parameter i in its own shape, float32, on
+  // every rank.
   at::Tensor whole(size_t i);
 
   // --- Gradients.
@@ -113,15 +119,21 @@ class Unit {
  private:
   friend class Reduction;
 
+  at::Tensor zeros(int64_t numel, at::ScalarType type = at::kFloat) const;
+  void gather_bucket(size_t b);
+  // Collective over the shard group. Local part i whole, float32.
+  at::Tensor whole_local(size_t i);
+
   std::string name_;
   FlatLayout layout_;
   Mesh& mesh_;
   StateSettings settings_;
   BufferPool& pool_;
-  at::Tensor weights_;       // whole; undefined while released
-  at::Tensor weight_shard_;  // where whole weights are transient: the owned ones, else undefined
-  at::Tensor grads_;         // whole; undefined outside of a backward where transient
-  at::Tensor grad_shard_;    // where whole gradients are transient: their sums, else undefined
+  at::Tensor weights_;  // whole; undefined while released
+  // Where whole weights are transient, or of another type: the owned ones, float32; else undefined.
+  at::Tensor weight_shard_;
+  at::Tensor grads_;       // whole; undefined outside of a backward where transient
+  at::Tensor grad_shard_;  // where whole gradients are transient: their sums, else undefined
   at::Tensor exp_avg_, exp_avg_sq_;
   std::vector<at::Tensor> lane_sums_;  // of complete subtrees of lanes, by level; some undefined
   bool changed_ = true;

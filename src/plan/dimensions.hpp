@@ -12,9 +12,6 @@ struct Dimensions {
   bool tied = false, qkv_bias = false, qk_norm = false;
 };
 
-// Rows whose logits exist at a time (kernels::head_loss).
-inline constexpr int64_t kChunkRows = 512;
-
 struct Ranks {
   int64_t replicate = 1, shard = 1, tensor = 1;
   int64_t data() const { return replicate * shard; }
@@ -27,6 +24,8 @@ struct Layout {
   int64_t lanes = 0;           // of reproducible mode, else 0
   bool bf16_exchange = false;  // of gradients
   int64_t bucket = 1 << 20;    // elements; a collective's, about
+  int64_t compute_bytes = 4;   // of an element of weights and activations; 2: bfloat16
+  int64_t chunk_rows = 512;    // whose logits exist at a time (kernels::head_loss)
   // The first so many blocks recompute at least: norms, attention, the whole block.
   int64_t recompute_norms = 0, recompute_attention = 0, recompute_block = 0;
 
@@ -34,6 +33,7 @@ struct Layout {
   int64_t parts() const { return lanes > 0 ? lanes : ranks.data(); }
   bool transient_weights() const { return zero >= 3; }
   bool transient_grads() const { return zero >= 2 && lanes == 0; }
+  bool has_master_weights() const { return compute_bytes != 4; }
 };
 
 struct Batch {

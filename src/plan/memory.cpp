@@ -9,7 +9,7 @@ namespace rondo::plan {
 
 namespace {
 
-int64_t buffer(int64_t elements) { return base::round_up(elements, 128) * 4; }
+int64_t aligned(int64_t bytes) { return base::round_up(bytes, 512); }
 
 }  // namespace
 
@@ -20,6 +20,8 @@ int64_t activation_bytes(const Dimensions& m, const Layout& layout, int64_t rows
   const int64_t heads = m.heads / tensor;
   const int64_t kv_heads = std::max<int64_t>(1, m.kv_heads / tensor);
   const int64_t f = base::ceil_div(m.ffn, tensor);
+  const auto buffer = [&](int64_t elements) { return aligned(elements * layout.compute_bytes); };
+  const auto floats = [](int64_t elements) { return aligned(elements * 4); };
   const int64_t sd = buffer(s * m.hidden);
   const int64_t td = buffer(t * m.hidden);
   const int64_t q = buffer(t * heads * m.head_width);
@@ -27,9 +29,9 @@ int64_t activation_bytes(const Dimensions& m, const Layout& layout, int64_t rows
   const int64_t qkv = buffer(t * (heads + 2 * kv_heads) * m.head_width);
 
   const int64_t norms = 2 * sd;
-  int64_t attention = qkv + q + buffer(t * heads);
-  if (m.qk_norm) attention += q + k + buffer(t * heads) + buffer(t * kv_heads);
-  const int64_t rest = 2 * buffer(s) + sd + buffer(2 * t * f);
+  int64_t attention = qkv + q + floats(t * heads);
+  if (m.qk_norm) attention += q + k + floats(t * heads) + floats(t * kv_heads);
+  const int64_t rest = 2 * floats(s) + sd + buffer(2 * t * f);
   // What is recomputed exists once for all blocks that do.
   const auto copies = [&](int64_t recomputed) {
     return m.layers - recomputed + (recomputed > 0 ? 1 : 0);
@@ -38,7 +40,7 @@ int64_t activation_bytes(const Dimensions& m, const Layout& layout, int64_t rows
                   copies(layout.recompute_attention) * attention +
                   copies(layout.recompute_block) * rest;
   // Shared by all blocks: what a half adds, SwiGLU's output, the final norm, gradients.
-  bytes += td + buffer(t * f) + 2 * sd + buffer(s) + sd + td + q + qkv;
+  bytes += td + buffer(t * f) + 2 * sd + floats(s) + sd + td + q + qkv;
   if (tensor > 1) bytes += sd + td + td + sd;
   if (m.qk_norm) bytes += 2 * (q + k);
   return bytes;
@@ -64,10 +66,11 @@ Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& b
   }
 
   Memory memory;
-  memory.weights = 4 * (layout.transient_weights() ? all / shard : all);
+  if (!layout.transient_weights()) memory.weights += layout.compute_bytes * all;
+  if (layout.transient_weights() || layout.has_master_weights()) memory.weights += 4 * all / shard;
   memory.gradients = 4 * (layout.transient_grads() ? all / shard : all);
   memory.moments = 8 * all / shard;
-  if (layout.transient_weights()) memory.gathered += 4 * (ends + blocks);
+  if (layout.transient_weights()) memory.gathered += layout.compute_bytes * (ends + blocks);
   if (layout.transient_grads()) memory.gathered += 4 * (ends + blocks);
   if (layout.lanes > 0) {
     const auto lanes_here = static_cast<uint64_t>(layout.lanes / layout.ranks.data());
@@ -81,8 +84,9 @@ Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& b
     memory.communication += 4 * std::min(layout.bucket, largest);
   }
   memory.activations = activation_bytes(m, layout, batch.rows);
-  const int64_t chunk = std::min(kChunkRows, batch.rows);
-  memory.logits = 4 * chunk * (base::ceil_div(m.vocab, layout.ranks.tensor) + m.hidden);
+  const int64_t chunk = std::min(layout.chunk_rows, batch.rows);
+  memory.logits =
+      layout.compute_bytes * chunk * (base::ceil_div(m.vocab, layout.ranks.tensor) + m.hidden);
   return memory;
 }
 

@@ -40,20 +40,21 @@ StepTraffic step_traffic(const Dimensions& m, const Layout& layout, int64_t rows
       gathers = micro_batches *
                 (1 + (block && !last_block ? 1 : 0) + (first && m.tied && m.layers > 1 ? 1 : 0));
     }
-    add(traffic.shard_weights, gathers, calls(unit), bytes);
+    add(traffic.shard_weights, gathers, calls(unit), layout.compute_bytes * unit.numel);
     if (layout.ranks.replicate > 1) {
       add(traffic.replicate_gradients, 1, 2 * calls(unit),
           (exchanged + bytes) / layout.ranks.shard);
     }
     traffic.tensor_gradient_bytes += 4 * (unit.norms + unit.shared_kv);
   }
-  const int64_t row_bytes = 4 * base::round_up(rows, layout.ranks.tensor) * m.hidden;
+  const int64_t row_bytes =
+      layout.compute_bytes * base::round_up(rows, layout.ranks.tensor) * m.hidden;
   for (const int64_t n : weighted_rows) {
     if (n == 0) continue;
     const int64_t transfers =
         4 + 10 * m.layers + again(layout.recompute_attention) + 2 * again(layout.recompute_block);
     add(traffic.tensor_activations, transfers, 1, row_bytes);
-    traffic.tensor_activations.calls += 2 * base::ceil_div(n, kChunkRows);
+    traffic.tensor_activations.calls += 2 * base::ceil_div(n, layout.chunk_rows);
     traffic.tensor_activations.bytes += (4 + 24) * n;
   }
   return traffic;

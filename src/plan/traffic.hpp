@@ -18,9 +18,10 @@
 //                        (chunk of 512) rows that carry weight.
 //   tensor, gradients    4 bytes for each element, owned by the rank, of a parameter that several
 //                        tensor ranks hold
-// A bfloat16 exchange halves the gradients over shard, and what goes to every rank over replicate.
-// A ring sends and receives (size - 1) / size of these bytes for a gather or a scattered sum, and
-// twice that for a sum on all ranks (Thakur et al. 2005).
+// Computing in bfloat16 halves weights and activations. A bfloat16 exchange halves the gradients
+// over shard, and what goes to every rank over replicate. A ring sends and receives (size - 1) /
+// size of these bytes for a gather or a scattered sum, and twice that for a sum on all ranks
+// (Thakur et al. 2005).
 #pragma once
 
 #include <cstdint>

@@ -118,6 +118,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   layout.zero = settings.model.state.zero;
   layout.lanes = settings.model.state.lanes;
   layout.bf16_exchange = settings.model.state.bf16_exchange;
+  layout.compute = settings.model.state.compute;
   layout.recompute = settings.model.recompute;
   const int64_t before = base::resident_bytes();
   parallel::Mesh mesh(group, size);
@@ -185,6 +186,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
           {"layout", fmt::format("{}x{}x{}", size.replicate, size.shard, size.tensor)},
           {"zero", layout.zero},
           {"reduction_lanes", layout.lanes},
+          {"precision", layout.compute == at::kFloat ? "fp32" : "bf16"},
           {"gradient_exchange", layout.bf16_exchange ? "bf16" : "fp32"},
           {"threads_per_rank", at::get_num_threads()},
           {"layers", settings.layers},

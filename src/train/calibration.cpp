@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <string_view>
 
 namespace rondo::train {
 
@@ -33,6 +34,40 @@ double calibrate(comm::Group& group) {
   at::Tensor rate = at::full({1}, calibrate_rank(group), at::kDouble);
   group.all_sum(rate, comm::Purpose::kMetrics).wait();
   return rate.item<double>();
+}
+
+Peak data_sheet_peak(const std::string& gpu) {
+  struct Known {
+    std::string_view name;
+    double tera_flops;
+  };
+  // Longer names first.
+  constexpr Known kKnown[] = {
+      {"H100 PCIe", 756},  {"H100 NVL", 835.5}, {"H100", 989.4}, {"H200", 989.4},
+      {"H800", 989.4},     {"GH200", 989.4},    {"A100", 312},   {"A800", 312},
+      {"B200", 2250},      {"L40S", 362},       {"L40", 181},    {"L4", 121},
+      {"RTX 4090", 165.2}, {"A10", 125},        {"A30", 165},    {"A40", 149.7}};
+  for (const Known& known : kKnown) {
+    if (gpu.find(known.name) != std::string::npos) return {.flops = known.tera_flops * 1e12};
+  }
+  return {};
+}
+
+Peak peak_of(const std::string& gpu) {
+  const Peak known = data_sheet_peak(gpu);
+  if (known.flops > 0) return known;
+  constexpr int64_t kSize = 4096;
+  constexpr int kWarmUp = 3, kTimes = 20;
+  const at::Tensor a = at::randn({kSize, kSize}, at::device(at::kCUDA)).to(at::kBFloat16);
+  at::Tensor out = at::empty_like(a);
+  const auto multiply = [&](int times) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < times; ++i) at::mm_out(out, a, a);
+    out.cpu();  // waits
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  multiply(kWarmUp);
+  return {.flops = kTimes * 2.0 * kSize * kSize * kSize / multiply(kTimes), .measured = true};
 }
 
 }  // namespace rondo::train

@@ -237,7 +237,8 @@ struct Config {
   RunSection run;
   ModelSection model;
   std::optional<std::string> tokenizer;
-  std::string precision = "fp32";
+  std::string device = "auto";
+  std::string precision = "auto";
   ParallelSection parallel;
   RecomputeSection recompute;
   BatchSection batch;

@@ -522,9 +522,16 @@ void describe(V& v, Config& c) {
   v("run", c.run, {.meaning = "The run as a whole.", .required = true});
   v("model", c.model, {.meaning = "The base model.", .required = true});
   v("tokenizer", c.tokenizer, {.meaning = "Folder of the tokenizer; default: the model's folder."});
+  v("device", c.device,
+    {.meaning = "What to train on: a GPU for each rank, or CPUs. `auto`: GPUs where this rondo was "
+                "built for them and every rank finds one.",
+     .choices = {"auto", "cpu", "cuda"}});
   v("precision", c.precision,
-    {.meaning = "Type of weights and activations. This version trains on CPU in fp32.",
-     .choices = {"fp32"}});
+    {.meaning =
+         "Type of weights and activations; master weights, gradients, moments, statistics and "
+         "losses are float32 in any case. `auto`: bf16 on GPUs, fp32 on CPUs, where bf16 is "
+         "slow.",
+     .choices = {"auto", "fp32", "bf16"}});
   v("parallel", c.parallel, {.meaning = "How the ranks divide the work."});
   v("recompute", c.recompute,
     {.meaning =

@@ -19,15 +19,21 @@ struct Layout {
   int zero = 1;
   int64_t lanes = 0;  // of reproducible mode, else 0
   bool bf16_exchange = false;
+  at::ScalarType compute = at::kFloat;  // of weights and activations
+  at::Device device = at::kCPU;         // without an index: of each rank its own
   model::Recompute recompute;
   std::vector<std::string> remarks;  // what was chosen, and why; what may be slow
   plan::Memory
       memory;  // of a rank, for the largest micro-batch of any round; one pack where that is auto
 
   model::ModelSettings training() const {
-    return {
-        .state = {.training = true, .zero = zero, .lanes = lanes, .bf16_exchange = bf16_exchange},
-        .recompute = recompute};
+    return {.state = {.training = true,
+                      .zero = zero,
+                      .lanes = lanes,
+                      .bf16_exchange = bf16_exchange,
+                      .compute = compute,
+                      .device = device},
+            .recompute = recompute};
   }
 };
 
@@ -48,7 +54,8 @@ void check_ranks(const Config& config, int ranks);
 // What the ranks run on.
 struct Machine {
   std::vector<std::string> hosts;  // of the ranks, in their order
-  int64_t memory = 0;              // bytes that each rank may use; 0: not known
+  int64_t memory = 0;       // bytes of what it computes on that each rank may use; 0: not known
+  int64_t host_memory = 0;  // the same of its host, where that is another memory; else 0
 };
 
 // What `auto` leaves open is chosen by the memory: the smallest tensor size inside a host, then the

@@ -104,22 +104,32 @@ std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model
   return tensors;
 }
 
-std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool optimizer) {
+ModelOnHost::ModelOnHost(const model::Model& model, bool optimizer)
+    : model_(model), optimizer_(optimizer) {
+  for (size_t u = 0; u < model.unit_count(); ++u) units_.emplace_back(model.unit(u), optimizer);
+}
+
+void ModelOnHost::read() {
+  for (parallel::OwnedOnHost& unit : units_) unit.read();
+}
+
+std::vector<checkpoint::Piece> ModelOnHost::pieces() const {
   std::vector<checkpoint::Piece> pieces;
-  const size_t kinds = optimizer ? 3 : 1;
+  const size_t kinds = optimizer_ ? 3 : 1;
   size_t first = 0;  // index in logical_tensors() of this unit's first parameter
-  for (size_t u = 0; u < model.unit_count(); ++u) {
-    const parallel::Unit& unit = model.unit(u);
+  for (size_t u = 0; u < units_.size(); ++u) {
+    const parallel::Unit& unit = model_.unit(u);
+    const parallel::OwnedOnHost& host = units_[u];
     parallel::for_each_written_block(unit, [&](size_t i, const parallel::StoredBlock& block,
                                                const parallel::OwnedSegment& segment) {
       const size_t tensor = first + i * kinds;
       const auto add = [&](size_t kind, const float* data) {
         pieces.push_back({tensor + kind, block.global, data + block.local, block.local_stride});
       };
-      add(0, unit.owned_weights(segment).const_data_ptr<float>());
-      if (!optimizer) return;
-      add(1, unit.exp_avg().const_data_ptr<float>() + segment.shard_offset);
-      add(2, unit.exp_avg_sq().const_data_ptr<float>() + segment.shard_offset);
+      add(0, host.weights(segment));
+      if (!optimizer_) return;
+      add(1, host.exp_avg(segment));
+      add(2, host.exp_avg_sq(segment));
     });
     first += unit.parameters().size() * kinds;
   }
@@ -128,8 +138,10 @@ std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool opti
 
 std::string digest_of(const model::Model& model, bool optimizer) {
   const auto tensors = logical_tensors(model, optimizer);
+  ModelOnHost host(model, optimizer);
+  host.read();
   uint64_t sum = 0;
-  for (const auto& piece : owned_pieces(model, optimizer)) {
+  for (const auto& piece : host.pieces()) {
     for (int64_t k = 0; k < piece.elements.count; ++k) {
       const base::Slice run = piece.elements.run(k);
       sum += checkpoint::digest_part(tensors[piece.tensor].name, run.begin,
@@ -188,22 +200,23 @@ void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
     }
     std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
     unit.end_gather();
+    parallel::OwnedOnHost host(unit, optimizer);
     parallel::for_each_owned_block(unit, [&](size_t i, const parallel::StoredBlock& block,
                                              const parallel::OwnedSegment& segment) {
       const parallel::Parameter& parameter = unit.parameters()[i];
-      float* weights = unit.owned_weights(segment).mutable_data_ptr<float>() + block.local;
+      float* weights = host.weights(segment) + block.local;
       if (rows[i] == parameter.shape[0]) {
         source.read(parameter.name, block.global, weights, block.local_stride);
       } else {
         read_grown(source, parameter, rows[i], block, means[i], weights);
       }
       if (!optimizer) return;
-      const int64_t at = segment.shard_offset + block.local;
-      source.read(kExpAvgPrefix + parameter.name, block.global,
-                  unit.exp_avg().mutable_data_ptr<float>() + at, block.local_stride);
+      source.read(kExpAvgPrefix + parameter.name, block.global, host.exp_avg(segment) + block.local,
+                  block.local_stride);
       source.read(kExpAvgSqPrefix + parameter.name, block.global,
-                  unit.exp_avg_sq().mutable_data_ptr<float>() + at, block.local_stride);
+                  host.exp_avg_sq(segment) + block.local, block.local_stride);
     });
+    host.write();
     unit.mark_changed();
   }
 }

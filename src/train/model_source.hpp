@@ -2,6 +2,7 @@
 // and the tensors of a model as the checkpoint knows them.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,6 +13,7 @@
 #include "comm/control.hpp"
 #include "comm/group.hpp"
 #include "model/model.hpp"
+#include "parallel/owned_on_host.hpp"
 
 namespace rondo::train {
 
@@ -44,9 +46,22 @@ void load_weights(const std::string& path, model::Model& model, Rows rows, comm:
 
 // What a model is to the checkpoint: its weights, and with an optimizer both moments.
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer);
-// The pieces that this rank writes; pointers into the model's units. Over all ranks every element
-// comes once.
-std::vector<checkpoint::Piece> owned_pieces(const model::Model& model, bool optimizer);
+// What this rank owns of a model as host memory (parallel/owned_on_host.hpp).
+class ModelOnHost {
+ public:
+  // With Adam's moments or without. The model must outlive this.
+  ModelOnHost(const model::Model& model, bool optimizer);
+  // Where the model lies on a device: what is there now. Waits for it.
+  void read();
+  // What this rank writes of it; pointers into the model's units, or into this where they lie on a
+  // device. Over all ranks every element comes once.
+  std::vector<checkpoint::Piece> pieces() const;
+
+ private:
+  const model::Model& model_;
+  bool optimizer_;
+  std::deque<parallel::OwnedOnHost> units_;
+};
 // Collective over the model's mesh. The digest of a checkpoint that holds its weights and, with
 // `optimizer`, their moments, whatever the layout.
 std::string digest_of(const model::Model& model, bool optimizer);

@@ -1,5 +1,7 @@
 #include "train/plan_of.hpp"
 
+#include "kernels/kernels.hpp"
+
 namespace rondo::train {
 
 plan::Dimensions dimensions_of(const model::Shape& shape) {
@@ -26,6 +28,8 @@ plan::Layout plan_layout(const Layout& layout, const model::Shape& shape) {
   plan.zero = layout.zero;
   plan.lanes = layout.lanes;
   plan.bf16_exchange = layout.bf16_exchange;
+  plan.compute_bytes = static_cast<int64_t>(c10::elementSize(layout.compute));
+  if (!layout.device.is_cpu()) plan.chunk_rows = kernels::kDeviceChunkRows;
   plan.recompute_norms = recomputed(What::kNorms);
   plan.recompute_attention = recomputed(What::kAttention);
   plan.recompute_block = recomputed(What::kBlock);

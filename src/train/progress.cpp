@@ -10,9 +10,9 @@
 
 namespace rondo::train {
 
-void print_settings(const Config& config, const std::string& host, const model::Model& model,
-                    const Layout& layout, int64_t rows_per_micro_batch, double calibration_flops,
-                    comm::Control& control, base::Console& console) {
+void print_settings(const Config& config, const std::string& host, const std::string& gpu,
+                    const model::Model& model, const Layout& layout, int64_t rows_per_micro_batch,
+                    double calibration_flops, comm::Control& control, base::Console& console) {
   std::map<std::string, int> ranks_by_host;
   for (const auto& name : control.gather_text(host)) ++ranks_by_host[name];
   std::string hosts;
@@ -47,7 +47,14 @@ void print_settings(const Config& config, const std::string& host, const model::
                  round.name, batch.packs, batch.seq_len, mesh.data(), micro_batches,
                  batch.micro_packs.value);
   }
-  console.line("calibration {:.1f} GFLOP/s float32 over all ranks", calibration_flops / 1e9);
+  if (gpu.empty()) {
+    console.line("device      CPU, {}", config.precision);
+    console.line("calibration {:.1f} GFLOP/s float32 over all ranks", calibration_flops / 1e9);
+  } else {
+    console.line("device      {}, {}", gpu, config.precision);
+    console.line("calibration {:.1f} TFLOP/s bfloat16 over all ranks (peak)",
+                 calibration_flops / 1e12);
+  }
 }
 
 void ProgressLine::show(const Figures& figures) {

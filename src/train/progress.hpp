@@ -14,9 +14,10 @@
 namespace rondo::train {
 
 // Collective over all ranks (hosts are gathered). Effective settings of a run.
-void print_settings(const Config& config, const std::string& host, const model::Model& model,
-                    const Layout& layout, int64_t rows_per_micro_batch, double calibration_flops,
-                    comm::Control& control, base::Console& console);
+// `gpu`: as CUDA names it; "": computed on the host.
+void print_settings(const Config& config, const std::string& host, const std::string& gpu,
+                    const model::Model& model, const Layout& layout, int64_t rows_per_micro_batch,
+                    double calibration_flops, comm::Control& control, base::Console& console);
 
 class ProgressLine {
  public:

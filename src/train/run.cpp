@@ -115,7 +115,7 @@ class Run {
     if (newest) {
       control_.agree([&] { accept(*newest); });
     }
-    machine_ = find_machine(hooks_.host, control_, group_);
+    machine_ = find_machine(hooks_.host, hooks_.gpu_memory, control_, group_);
     control_.agree([&] {
       layout_ = choose_layout(begun_layout(config_, state_, control_.size()), shape, machine_);
     });
@@ -141,9 +141,9 @@ class Run {
     if (const auto early = count_this_start()) return early;
     control_.agree(
         [&] { choose_micro_batches(config_, state_, layout_, machine_, model_->shape()); });
-    calibration_ = calibrate(group_);
-    print_settings(config_, hooks_.host, *model_, layout_, most_rows(), calibration_, control_,
-                   console_);
+    calibration_ = yardstick();
+    print_settings(config_, hooks_.host, hooks_.gpu, *model_, layout_, most_rows(), calibration_,
+                   control_, console_);
     if (!data_.other_tokenizer.empty()) console_.warn("{}", data_.other_tokenizer);
     control_.on_first([&] {
       folder_->event({{"event", newest ? "resumed" : "started"},
@@ -165,6 +165,17 @@ class Run {
     if (needs_base_row() && !evaluate_row(*parts_, state_, "base")) return stopped_unsaved();
     state_of_base_ = state_;
     return begin_round(0);
+  }
+
+  // Collective. FLOP/s over all ranks that the speed of a step is a share of.
+  double yardstick() {
+    if (hooks_.gpu.empty()) return calibrate(group_);
+    const Peak peak = peak_of(hooks_.gpu);
+    if (peak.measured) {
+      console_.line("the peak of {} is not known here: shares are of {:.0f} TFLOP/s, measured",
+                    hooks_.gpu, peak.flops / 1e12);
+    }
+    return peak.flops * control_.size();
   }
 
   void prepare_to_stop(std::optional<double> left) {

@@ -27,9 +27,11 @@ struct RunHooks {
   std::function<bool()> stop_requested = [] { return false; };
   // Ends this process at once in so many seconds, unless it has ended before.
   std::function<void(double seconds)> end_in = [](double) {};
-  std::string host;     // of this rank
-  std::string version;  // of the program, for the ledger
-  std::string job_end;  // of the batch system's job, seconds since 1970; "": not known
+  std::string host;        // of this rank
+  std::string gpu;         // of this rank, as CUDA names it; "": it computes on the host
+  int64_t gpu_memory = 0;  // free bytes of it
+  std::string version;     // of the program, for the ledger
+  std::string job_end;     // of the batch system's job, seconds since 1970; "": not known
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   base::Faults& faults;
   base::Watchdog& watchdog;

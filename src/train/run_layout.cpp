@@ -11,13 +11,19 @@
 
 namespace rondo::train {
 
-Machine find_machine(const std::string& host, comm::Control& control, comm::Group& group) {
+Machine find_machine(const std::string& host, int64_t gpu_memory, comm::Control& control,
+                     comm::Group& group) {
   Machine machine;
   machine.hosts = control.gather_text(host);
   const auto on_host = std::ranges::count(machine.hosts, host);
-  at::Tensor least = at::full({1}, -available_memory(static_cast<int>(on_host)), at::kLong);
+  const at::Tensor least =
+      at::tensor({-available_memory(static_cast<int>(on_host)), -gpu_memory}, at::kLong);
   group.all_max(least, comm::Purpose::kControl).wait();
-  machine.memory = -least.item<int64_t>();
+  machine.memory = -least[0].item<int64_t>();
+  if (gpu_memory > 0) {
+    machine.host_memory = machine.memory;
+    machine.memory = -least[1].item<int64_t>();
+  }
   return machine;
 }
 
@@ -55,7 +61,9 @@ bool room_for_snapshot(const Config& config, const Layout& layout, const Machine
                        int64_t snapshot_bytes) {
   const std::string& wanted = config.checkpoint.background;
   if (wanted == "off") return false;
-  const int64_t room = machine.memory - layout.memory.peak();
+  // Beside a GPU the host holds a copy of what is saved as well.
+  const int64_t room = machine.host_memory > 0 ? machine.host_memory - snapshot_bytes
+                                               : machine.memory - layout.memory.peak();
   if (machine.memory == 0 || snapshot_bytes <= room) return true;
   if (wanted == "auto") return false;
   base::fail_user(

@@ -11,8 +11,10 @@
 
 namespace rondo::train {
 
-// Collective over all ranks. The least memory of any rank counts for all.
-Machine find_machine(const std::string& host, comm::Control& control, comm::Group& group);
+// Collective over all ranks. The least memory of any rank counts for all. `gpu_memory`: free bytes
+// of this rank's GPU; 0: it computes on the host.
+Machine find_machine(const std::string& host, int64_t gpu_memory, comm::Control& control,
+                     comm::Group& group);
 
 // The configuration, `auto` of the layout being what the run began with on as many ranks: another
 // would add up in another order.

@@ -86,7 +86,7 @@ int writer_group(const std::vector<std::string>& hosts, int rank, int64_t writer
 
 int64_t Saver::snapshot_bytes(const model::Model& model) {
   int64_t elements = 0;
-  for (const auto& piece : owned_pieces(model, true)) elements += piece.elements.size();
+  for (const auto& piece : ModelOnHost(model, true).pieces()) elements += piece.elements.size();
   return 4 * elements;
 }
 
@@ -98,6 +98,7 @@ Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
       console_(console),
       settings_(std::move(settings)),
       folder_(checkpoints_of(config)),
+      host_(model, true),
       writer_(control, settings_.background ? snapshot_bytes(model) / 4 : 0),
       last_begin_(Clock::now()) {}
 
@@ -147,7 +148,8 @@ void Saver::begin(const RunState& state, const std::string& name, bool must) {
   request.name = name;
   request.step = state.step;
   request.tensors = logical_tensors(model_, true);
-  request.pieces = owned_pieces(model_, true);
+  host_.read();
+  request.pieces = host_.pieces();
   request.state = state.to_json(config_);
   request.writer_group = settings_.writer_group;
   request.finite = true;

@@ -18,6 +18,7 @@
 #include "comm/control.hpp"
 #include "model/model.hpp"
 #include "train/divergence.hpp"
+#include "train/model_source.hpp"
 #include "train/run_state.hpp"
 
 namespace rondo::train {
@@ -101,6 +102,7 @@ class Saver {
   base::Console& console_;
   const Settings settings_;
   const std::string folder_;
+  ModelOnHost host_;
   checkpoint::Writer writer_;
   std::string saving_;  // name of what is under way
   int64_t saving_step_ = 0;

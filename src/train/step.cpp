@@ -18,10 +18,13 @@ model::Input input_of(const data::PackedBatch& batch) {
   return {batch.tokens, batch.rows, batch.labels, batch.weights, batch.layout};
 }
 
-void add(Totals& totals, const data::PackedBatch& batch, const kernels::HeadLoss& loss) {
+void add(Totals& totals, const kernels::HeadLoss& loss) {
   totals.weighted_loss += loss.weighted_loss;
   totals.weight += loss.weight;
   totals.correct += static_cast<double>(loss.correct);
+}
+
+void add(Totals& totals, const data::PackedBatch& batch) {
   totals.trainable_tokens += static_cast<double>(batch.trainable_tokens);
   totals.real_tokens += static_cast<double>(batch.real_tokens);
   totals.attention_pairs += static_cast<double>(batch.layout.attention_pairs);
@@ -95,14 +98,24 @@ void Stepper::reduce(size_t u, int64_t m, int64_t micro_batches) {
   if (model_.shape().tied ? u == 0 && !last : first) reductions_[0].advance();
 }
 
-double Stepper::gradient_norm(std::string& not_finite) {
-  std::vector<double> squares;
+std::vector<parallel::OwnedSquaredNorms> Stepper::finish_reductions() {
+  std::vector<parallel::OwnedSquaredNorms> norms;
   for (size_t u = model_.unit_count(); u > 0; --u) {
     reductions_[u - 1].finish();
-    const std::vector<double> of_unit = parallel::owned_squared_norms(model_.unit(u - 1));
+    norms.emplace_back(model_.unit(u - 1));
+  }
+  return norms;
+}
+
+double Stepper::gradient_norm(const std::vector<parallel::OwnedSquaredNorms>& norms,
+                              std::string& not_finite) {
+  std::vector<double> squares;
+  for (size_t i = 0; i < norms.size(); ++i) {
+    const std::vector<double> of_unit = norms[i].entries();
     const bool finite = std::ranges::all_of(of_unit, [](double x) { return std::isfinite(x); });
     if (!finite && not_finite.empty()) {
-      not_finite = fmt::format("the gradient of unit {} is not finite", model_.unit(u - 1).name());
+      not_finite = fmt::format("the gradient of unit {} is not finite",
+                               model_.unit(norms.size() - 1 - i).name());
     }
     squares.insert(squares.end(), of_unit.begin(), of_unit.end());
   }
@@ -140,6 +153,10 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
   std::string not_finite;
   std::exception_ptr failed;
   std::vector<Totals> lanes(static_cast<size_t>(lanes_here_));
+  const auto lane_of = [&](int64_t m) -> Totals& {
+    return lanes[static_cast<size_t>(m * lanes_here_ / data.micro_batches)];
+  };
+  std::vector<kernels::LossSums> losses;
   for (int64_t m = 0; m < data.micro_batches; ++m) {
     // A rank that cannot read goes on with padding, as the others wait for it in the reductions,
     // and so do those that share its packs.
@@ -152,14 +169,20 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
     if (any_of_tensor_ranks(failed != nullptr)) {
       batch = data::PackedBatch::empty(data.packs, data.seq_len);
     }
-    const auto loss = model_.forward_backward(
-        input_of(batch), scale, [&](size_t unit) { reduce(unit, m, data.micro_batches); });
+    losses.push_back(model_.forward_backward(
+        input_of(batch), scale, [&](size_t unit) { reduce(unit, m, data.micro_batches); }));
+    add(lane_of(m), batch);
+  }
+  const auto norms = finish_reductions();
+  // From here on the host waits for the device.
+  for (int64_t m = 0; m < data.micro_batches; ++m) {
+    const kernels::HeadLoss loss = losses[static_cast<size_t>(m)].read();
     if (!std::isfinite(loss.weighted_loss) && not_finite.empty()) {
       not_finite = fmt::format("the loss of micro-batch {} is not finite", m);
     }
-    add(lanes[static_cast<size_t>(m * lanes_here_ / data.micro_batches)], batch, loss);
+    add(lane_of(m), loss);
   }
-  result.grad_norm = gradient_norm(not_finite);
+  result.grad_norm = gradient_norm(norms, not_finite);
   result.totals = sum_over_ranks(lanes);
   control_.agree([&] {
     if (failed) std::rethrow_exception(failed);
@@ -190,7 +213,8 @@ StepResult Stepper::run(const StepData& data, const StepSettings& settings) {
 Totals Stepper::evaluate(const std::vector<data::PackedBatch>& batches, Totals totals) {
   for (const auto& batch : batches) {
     Totals part;
-    add(part, batch, model_.forward(input_of(batch)));
+    add(part, batch);
+    add(part, model_.forward(input_of(batch)).read());
     totals = sum_over_ranks({part}, totals);
   }
   return totals;

@@ -81,9 +81,12 @@ class Stepper {
   // Collective over the control's ranks, in the backward of micro-batch m: unit's gradient of it is
   // complete.
   void reduce(size_t unit, int64_t m, int64_t micro_batches);
-  // Collective over the mesh. What is not finite in this rank's summed gradients is added to
-  // not_finite.
-  double gradient_norm(std::string& not_finite);
+  // Collective over the mesh. Ends the sums of gradients. On a device their norms are on their way
+  // then, for gradient_norm.
+  std::vector<parallel::OwnedSquaredNorms> finish_reductions();
+  // Collective over the mesh. A unit of this rank that is not finite is told in not_finite.
+  double gradient_norm(const std::vector<parallel::OwnedSquaredNorms>& norms,
+                       std::string& not_finite);
   bool any_of_tensor_ranks(bool mine);
   std::string who_is_not_finite(const std::string& mine);
 

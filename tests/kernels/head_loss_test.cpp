@@ -41,7 +41,8 @@ class HeadLossOf
   Result run(int64_t chunk_rows) const {
     Result result{{}, unwritten({t, d}), earlier.clone(), unwritten({n})};
     result.sums = head_loss(x, head, rows, labels, weights, kScale, &result.dx, &result.dhead,
-                            &result.losses, {.chunk_rows = chunk_rows});
+                            &result.losses, {.chunk_rows = chunk_rows})
+                      .read();
     return result;
   }
 };
@@ -79,7 +80,8 @@ TEST_P(HeadLossOf, WithoutGradientsGivesTheSameLoss) {
   const Result result = run(chunk);
   at::Tensor losses = unwritten({n});
   const HeadLoss alone = head_loss(x, head, rows, labels, weights, kScale, nullptr, nullptr,
-                                   &losses, {.chunk_rows = chunk});
+                                   &losses, {.chunk_rows = chunk})
+                             .read();
   EXPECT_EQ(alone.weighted_loss, result.sums.weighted_loss);
   EXPECT_EQ(alone.correct, result.sums.correct);
   EXPECT_TRUE(same_bits(losses, result.losses));
@@ -113,7 +115,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, HeadLossOf,
 HeadLoss loss_of_logits(const at::Tensor& logits, int64_t label) {
   const at::Tensor labels = at::full({1}, label, at::kLong);
   return head_loss(at::ones({1, 1}), logits.view({-1, 1}), at::zeros({1}, at::kLong), labels,
-                   at::ones({1}), 1.0, nullptr, nullptr, nullptr);
+                   at::ones({1}), 1.0, nullptr, nullptr, nullptr)
+      .read();
 }
 
 TEST(HeadLossValues, LargeLogitsGiveFiniteLosses) {
@@ -149,7 +152,8 @@ TEST(HeadLossValues, AmongEqualLogitsTheLowestIdIsThePrediction) {
 TEST(HeadLossValues, ALabelOrRowOutsideIsABug) {
   const auto run = [](int64_t row, int64_t label) {
     head_loss(at::ones({2, 4}), at::ones({3, 4}), at::full({1}, row, at::kLong),
-              at::full({1}, label, at::kLong), at::ones({1}), 1.0, nullptr, nullptr, nullptr);
+              at::full({1}, label, at::kLong), at::ones({1}), 1.0, nullptr, nullptr, nullptr)
+        .read();
   };
   EXPECT_NO_THROW(run(1, 2));
   EXPECT_THROW(run(2, 0), base::Bug);

@@ -54,7 +54,7 @@ TEST_F(ModelTest, MicroBatchesAddUpToTheWholeBatch) {
   Model model(shape, *group_, true);
   model.initialise(2);
   const Batch whole = make_batch(40, {{0, 10}, {10, 20}, {20, 33}, {33, 40}}, shape.vocab, 0);
-  const auto loss = model.forward_backward(whole.input(), 0.25, {});
+  const auto loss = model.forward_backward(whole.input(), 0.25, {}).read();
   const std::vector<at::Tensor> expected = gradients(model);
 
   model.zero_grad();
@@ -73,7 +73,7 @@ TEST_F(ModelTest, MicroBatchesAddUpToTheWholeBatch) {
     part.rows = whole.rows.masked_select(mine) - begin;
     part.labels = whole.labels.masked_select(mine);
     part.weights = whole.weights.masked_select(mine);
-    const auto one = model.forward_backward(part.input(), 0.25, {});
+    const auto one = model.forward_backward(part.input(), 0.25, {}).read();
     sum.weighted_loss += one.weighted_loss;
     sum.weight += one.weight;
     sum.correct += one.correct;
@@ -101,9 +101,9 @@ TEST_F(ModelTest, TheGradientIsTheSlopeOfTheLoss) {
     const double slope = at::dot(direction, model.unit(u).flat_grads()).item<double>();
     const double step = 1e-2;
     weights.add_(direction, step);
-    const double above = model.forward(batch.input()).weighted_loss;
+    const double above = model.forward(batch.input()).read().weighted_loss;
     weights.copy_(kept).sub_(direction, step);
-    const double below = model.forward(batch.input()).weighted_loss;
+    const double below = model.forward(batch.input()).read().weighted_loss;
     weights.copy_(kept);
     EXPECT_NEAR((above - below) / (2 * step), slope, 2e-2 * slope) << model.unit(u).name();
   }
@@ -114,7 +114,7 @@ TEST_F(ModelTest, ABatchWithoutTrainableRowsChangesNothingButReportsReady) {
   model.initialise(4);
   Batch batch = make_batch(16, {}, 61, 0);
   int ready = 0;
-  const auto loss = model.forward_backward(batch.input(), 1, [&](size_t) { ++ready; });
+  const auto loss = model.forward_backward(batch.input(), 1, [&](size_t) { ++ready; }).read();
   EXPECT_EQ(loss.weight, 0);
   EXPECT_EQ(ready, 4);
   for (const at::Tensor& gradient : gradients(model)) {
@@ -127,10 +127,10 @@ TEST_F(ModelTest, EvaluationAgreesWithTrainingAndLeavesGradientsAlone) {
   Model model(shape, *group_, true);
   model.initialise(5);
   const Batch batch = make_batch(30, {{0, 12}, {12, 30}}, shape.vocab, 0);
-  const auto trained = model.forward_backward(batch.input(), 1, {});
+  const auto trained = model.forward_backward(batch.input(), 1, {}).read();
   const std::vector<at::Tensor> before = gradients(model);
   at::Tensor losses = at::empty({batch.rows.numel()});
-  const auto evaluated = model.forward(batch.input(), &losses);
+  const auto evaluated = model.forward(batch.input(), &losses).read();
   EXPECT_EQ(evaluated.weighted_loss, trained.weighted_loss);
   EXPECT_EQ(evaluated.correct, trained.correct);
   EXPECT_NEAR((losses * batch.weights).sum().item<double>(), trained.weighted_loss,

@@ -55,7 +55,7 @@ std::vector<at::Tensor> train(int size, double clip, std::vector<double>* norms 
       }
       reduction.start(true);
       reduction.finish();
-      const double norm = std::sqrt(sum_of_squares(owned_squared_norms(unit), mesh));
+      const double norm = std::sqrt(sum_of_squares(OwnedSquaredNorms(unit).entries(), mesh));
       if (norms != nullptr && group.rank() == 0) norms->push_back(norm);
       update_owned(unit, kSettings, step, clip > 0 ? clip / norm : 1);
     }

@@ -164,7 +164,7 @@ inline checkpoint::SaveResult save_layout(model::Model& model, const std::string
   request.folder = folder;
   request.name = name;
   request.tensors = logical_tensors(model, true);
-  request.pieces = owned_pieces(model, true);
+  request.pieces = ModelOnHost(model, true).pieces();
   request.state = nlohmann::json::object();
   return checkpoint::save(request, control);
 }

@@ -146,7 +146,7 @@ inline checkpoint::SaveResult save_model(model::Model& model, const std::string&
   request.folder = folder;
   request.name = name;
   request.tensors = logical_tensors(model, true);
-  request.pieces = owned_pieces(model, true);
+  request.pieces = ModelOnHost(model, true).pieces();
   request.state = nlohmann::json::object();
   return checkpoint::save(request, control);
 }

@@ -17,6 +17,10 @@ namespace rondo::kernels::cuda {
 template <class T>
 void rms_norm(const T* x, const T* weight, double eps, T* out, float* rstd, int64_t rows, int64_t d,
               Stream stream);
+// As kernels::rms_norm_again: rstd is read.
+template <class T>
+void rms_norm_again(const T* x, const T* weight, const float* rstd, T* out, int64_t rows, int64_t d,
+                    Stream stream);
 // The sum is rounded to T first; sum may be x or residual. Both null: the norm of x.
 template <class T>
 void add_rms_norm(const T* x, const T* residual, const T* weight, double eps, T* sum, T* out,

@@ -21,24 +21,18 @@ struct Forward {
   T* out;
   float* rstd;
   int64_t rows, d;
+  bool again;  // rstd is there
   bool wide;
 };
 
 template <class T, int kRowThreads>
-__global__ void __launch_bounds__(kThreads) normalise(Forward<T> a) {
-  constexpr int kRows = kThreads / kRowThreads;
-  __shared__ float scratch[kThreads / kWarp];
-  const int thread = static_cast<int>(threadIdx.x);
-  const int local = static_cast<int>(threadIdx.y);
-  const int64_t row = int64_t{blockIdx.x} * kRows + local;
-  // A row's threads leave together; a barrier is only met where the block has one row.
-  if (row >= a.rows) return;
-  const T* x = a.x + row * a.d;
+__device__ float find_rstd(const Forward<T>& a, int64_t row, int thread, int local,
+                           float* scratch) {
   float squares = 0;
   for_each_of<T>(a.d, a.wide, thread, kRowThreads, [&](int64_t i, auto width) {
     constexpr int kSize = decltype(width)::kCount;
     float values[kSize];
-    load<kSize>(x + i, values);
+    load<kSize>(a.x + row * a.d + i, values);
     if (a.residual != nullptr) {
       float more[kSize];
       load<kSize>(a.residual + row * a.d + i, more);
@@ -49,8 +43,21 @@ __global__ void __launch_bounds__(kThreads) normalise(Forward<T> a) {
     for (int k = 0; k < kSize; ++k) squares += values[k] * values[k];
   });
   squares = row_sum<kRowThreads>(squares, thread, local, scratch);
-  const float rstd = rsqrtf(squares / static_cast<float>(a.d) + a.eps);
-  if (thread == 0) a.rstd[row] = rstd;
+  return rsqrtf(squares / static_cast<float>(a.d) + a.eps);
+}
+
+template <class T, int kRowThreads>
+__global__ void __launch_bounds__(kThreads) normalise(Forward<T> a) {
+  constexpr int kRows = kThreads / kRowThreads;
+  __shared__ float scratch[kThreads / kWarp];
+  const int thread = static_cast<int>(threadIdx.x);
+  const int local = static_cast<int>(threadIdx.y);
+  const int64_t row = int64_t{blockIdx.x} * kRows + local;
+  // A row's threads leave together; a barrier is only met where the block has one row.
+  if (row >= a.rows) return;
+  const float rstd =
+      a.again ? a.rstd[row] : find_rstd<T, kRowThreads>(a, row, thread, local, scratch);
+  if (thread == 0 && !a.again) a.rstd[row] = rstd;
   const T* from = (a.residual != nullptr ? a.sum : a.x) + row * a.d;
   for_each_of<T>(a.d, a.wide, thread, kRowThreads, [&](int64_t i, auto width) {
     constexpr int kSize = decltype(width)::kCount;
@@ -138,6 +145,17 @@ __global__ void add_parts(const float* parts, float* dweight, int64_t d) {
   dweight[i] += sum;
 }
 
+template <class T>
+void run(const Forward<T>& a, Stream stream) {
+  if (a.rows == 0) return;
+  if (a.d > kShortRow) {
+    launch(normalise<T, kThreads>, dim3{blocks_of(a.rows, 1)}, dim3{kThreads}, 0, stream, a);
+  } else {
+    constexpr int kRows = kThreads / kWarp;
+    launch(normalise<T, kWarp>, dim3{blocks_of(a.rows, kRows)}, dim3{kWarp, kRows}, 0, stream, a);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -147,25 +165,37 @@ void rms_norm(const T* x, const T* weight, double eps, T* out, float* rstd, int6
 }
 
 template <class T>
+void rms_norm_again(const T* x, const T* weight, const float* rstd, T* out, int64_t rows, int64_t d,
+                    Stream stream) {
+  run(Forward<T>{.x = x,
+                 .residual = nullptr,
+                 .weight = weight,
+                 .eps = 0,
+                 .sum = nullptr,
+                 .out = out,
+                 .rstd = const_cast<float*>(rstd),
+                 .rows = rows,
+                 .d = d,
+                 .again = true,
+                 .wide = is_wide(d, x, weight, out)},
+      stream);
+}
+
+template <class T>
 void add_rms_norm(const T* x, const T* residual, const T* weight, double eps, T* sum, T* out,
                   float* rstd, int64_t rows, int64_t d, Stream stream) {
-  if (rows == 0) return;
-  const Forward<T> a = {.x = x,
-                        .residual = residual,
-                        .weight = weight,
-                        .eps = static_cast<float>(eps),
-                        .sum = sum,
-                        .out = out,
-                        .rstd = rstd,
-                        .rows = rows,
-                        .d = d,
-                        .wide = is_wide(d, x, residual, weight, sum, out)};
-  if (d > kShortRow) {
-    launch(normalise<T, kThreads>, dim3{blocks_of(rows, 1)}, dim3{kThreads}, 0, stream, a);
-  } else {
-    constexpr int kRows = kThreads / kWarp;
-    launch(normalise<T, kWarp>, dim3{blocks_of(rows, kRows)}, dim3{kWarp, kRows}, 0, stream, a);
-  }
+  run(Forward<T>{.x = x,
+                 .residual = residual,
+                 .weight = weight,
+                 .eps = static_cast<float>(eps),
+                 .sum = sum,
+                 .out = out,
+                 .rstd = rstd,
+                 .rows = rows,
+                 .d = d,
+                 .again = false,
+                 .wide = is_wide(d, x, residual, weight, sum, out)},
+      stream);
 }
 
 int64_t rms_norm_workspace(int64_t d) { return kGroups * d; }
@@ -199,6 +229,7 @@ void rms_norm_backward(const T* dout, const T* x, const T* weight, const float* 
 
 #define RONDO_INSTANTIATE(T)                                                                       \
   template void rms_norm<T>(const T*, const T*, double, T*, float*, int64_t, int64_t, Stream);     \
+  template void rms_norm_again<T>(const T*, const T*, const float*, T*, int64_t, int64_t, Stream); \
   template void add_rms_norm<T>(const T*, const T*, const T*, double, T*, T*, float*, int64_t,     \
                                 int64_t, Stream);                                                  \
   template void rms_norm_backward<T>(const T*, const T*, const T*, const float*, bool, T*, float*, \

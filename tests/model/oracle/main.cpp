@@ -61,11 +61,14 @@ void run(const std::string& folder, const std::string& input_path, const std::st
 
   const at::Tensor logits = model.logits(tokens, layout, at::arange(tokens.numel(), at::kLong));
   at::Tensor losses = at::empty({rows.numel()});
-  const kernels::HeadLoss evaluated = model.forward(input, &losses);
+  const kernels::HeadLoss evaluated = model.forward(input, &losses).read();
   model.zero_grad();
   std::vector<float> ready;
-  const kernels::HeadLoss loss = model.forward_backward(
-      input, 1 / evaluated.weight, [&](size_t unit) { ready.push_back(static_cast<float>(unit)); });
+  const kernels::HeadLoss loss =
+      model
+          .forward_backward(input, 1 / evaluated.weight,
+                            [&](size_t unit) { ready.push_back(static_cast<float>(unit)); })
+          .read();
 
   std::vector<storage::SafetensorsWriter::Tensor> tensors = {{"logits", logits.sizes().vec()},
                                                              {"losses", losses.sizes().vec()},

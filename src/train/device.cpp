@@ -1,0 +1,84 @@
+#include "train/device.hpp"
+
+#include <ATen/Context.h>
+
+#include <cstdlib>
+#include <map>
+#include <vector>
+
+#include "base/error.hpp"
+#include "comm/cuda_devices.hpp"
+#include "comm/hosts.hpp"
+
+namespace rondo::train {
+
+namespace {
+
+// Two runs give the same bits, and sums of products are float32 throughout.
+void compute_deterministically() {
+  at::Context& context = at::globalContext();
+  // Read by cuBLAS when it starts.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(false);
+  context.setAllowBF16ReductionCuBLAS(false);
+}
+
+// Of the GPUs that this rank sees, its own; -1: it sees none.
+int own_index(int local_rank, size_t seen) {
+  if (seen == 0) return -1;
+  return seen == 1 ? 0 : local_rank % static_cast<int>(seen);
+}
+
+// Collective. UserError where two ranks have one device.
+void check_own_devices(const std::string& device, comm::Control& control) {
+  const std::vector<std::string> all = control.gather_text(device);
+  control.agree([&] {
+    std::map<std::string, size_t> first;
+    for (size_t rank = 0; rank < all.size(); ++rank) {
+      const auto [other, fresh] = first.emplace(all[rank], rank);
+      if (fresh) continue;
+      base::fail_user(
+          "Ranks {} and {} have the same GPU ({}). Start as many ranks on a host as it has GPUs, "
+          "or give each its own (srun --gpus-per-task=1).",
+          other->second, rank, all[rank]);
+    }
+  });
+}
+
+}  // namespace
+
+ChosenDevice choose_device(Config& config, const std::string& host, comm::Control& control) {
+  ChosenDevice chosen;
+  bool gpus = false;
+  if (config.device != "cpu") {
+    const comm::Hosts hosts = comm::hosts_of(control.gather_text(host));
+    const std::vector<comm::CudaDevice> seen = comm::cuda_devices();
+    chosen.index = own_index(hosts.local_rank(control.rank()), seen.size());
+    gpus = control.all_true(chosen.index >= 0);
+    control.agree([&] {
+      if (gpus || config.device == "auto" || chosen.index >= 0) return;
+      base::fail_user(
+          "{}: device is cuda, but {} Use device: cpu, or look at nvidia-smi and "
+          "CUDA_VISIBLE_DEVICES there.",
+          config.place,
+          comm::has_nccl() ? "a rank on " + host + " sees no GPU."
+                           : "this rondo was built without CUDA (docs/install.md: RONDO_CUDA).");
+    });
+    if (gpus) {
+      const comm::CudaDevice& own = seen[static_cast<size_t>(chosen.index)];
+      chosen.name = own.name;
+      check_own_devices(host + " " + own.bus_id, control);
+      compute_deterministically();
+      control.agree([&] {
+        chosen.cuda = comm::open_nccl_device(chosen.index);
+        chosen.free_bytes = comm::cuda_free_bytes(chosen.index);
+      });
+    }
+  }
+  config.device = gpus ? "cuda" : "cpu";
+  if (config.precision == "auto") config.precision = gpus ? "bf16" : "fp32";
+  return chosen;
+}
+
+}  // namespace rondo::train

@@ -1,0 +1,26 @@
+// What a run computes on: `device` and `precision` of the configuration, for the machine at hand.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/control.hpp"
+#include "comm/group.hpp"
+#include "comm/nccl_group.hpp"
+#include "train/config.hpp"
+
+namespace rondo::train {
+
+struct ChosenDevice {
+  std::shared_ptr<comm::NcclDevice> cuda;  // null: CPUs
+  int index = 0;
+  std::string name;        // of this rank's GPU
+  int64_t free_bytes = 0;  // of its memory
+};
+
+// Collective over all ranks. `auto` of config.device and config.precision become what is chosen.
+// The GPU of a rank is the one of its number on its host among those that it sees, or the only one.
+// UserError when GPUs are asked for and a rank has none, or shares its own with another.
+ChosenDevice choose_device(Config& config, const std::string& host, comm::Control& control);
+
+}  // namespace rondo::train
