@@ -124,6 +124,7 @@ def truth(model, batch):
     for begin, end in batch["documents"]:
         ids = torch.tensor(batch["tokens"][begin:end])[None]
         out = model(input_ids=ids, position_ids=torch.arange(end - begin)[None]).logits[0]
+        out = out.float()
         logits[begin:end] = out.detach().numpy()
         mine = np.flatnonzero((batch["rows"] >= begin) & (batch["rows"] < end))
         if len(mine) == 0:
@@ -136,7 +137,7 @@ def truth(model, batch):
         losses[mine] = loss.detach().numpy()
         weights = torch.tensor(batch["weights"][mine], dtype=torch.float32)
         ((loss * weights).sum() / total_weight).backward()
-    gradients = {n: p.grad.numpy().copy() for n, p in model.named_parameters()}
+    gradients = {n: p.grad.float().numpy().copy() for n, p in model.named_parameters()}
     return {"logits": logits, "losses": losses, "gradients": gradients}
 
 

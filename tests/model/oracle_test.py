@@ -1,5 +1,6 @@
 """Logits, loss and every gradient of each model family against transformers and autograd."""
 
+import copy
 import json
 import os
 import subprocess
@@ -26,11 +27,11 @@ def relative(a, b):
     return np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30)
 
 
-def run(folder, batch, out):
+def run(folder, batch, out, *precision):
     input_path = os.path.join(folder, "input.safetensors")
     make_oracle.save_input(batch, input_path)
     done = subprocess.run(
-        [PROGRAM, folder, input_path, out], check=False, capture_output=True, text=True
+        [PROGRAM, folder, input_path, out, *precision], check=False, capture_output=True, text=True
     )
     if done.returncode != 0:
         raise AssertionError(f"exit code {done.returncode}: {done.stderr}")
@@ -83,6 +84,36 @@ class Oracle(unittest.TestCase):
         make_oracle.downgrade_config(folder)
         again = run(folder, batch, os.path.join(self.path, "again"))
         np.testing.assert_array_equal(again["logits"], result["logits"])
+
+    def check_bf16(self, name):
+        """bfloat16 weights and activations are as near to float32 as those of transformers, whose
+        gradients of weights are rounded as well. What export writes are the float32 master
+        weights."""
+        model, folder, batch = self.build(name)
+        truth = make_oracle.truth(model, batch)
+        theirs = make_oracle.truth(copy.deepcopy(model).to(torch.bfloat16), batch)
+        out = os.path.join(self.path, "out")
+        result = run(folder, batch, out, "bf16")
+        in_documents = np.concatenate([np.arange(b, e) for b, e in batch["documents"]])
+
+        def errors(of):
+            return relative(of[in_documents], truth["logits"][in_documents])
+
+        logits = errors(result["logits"])
+        self.assertLess(logits, 1.2 * errors(theirs["logits"]), "logits")
+        self.assertGreater(logits, 1e-4, "logits of float32")
+        self.assertLess(relative(result["losses"], truth["losses"]), 5e-3, "losses of rows")
+        weighted = float((truth["losses"] * batch["weights"]).sum())
+        self.assertLess(relative(result["loss"], [weighted]), 1e-3, "loss")
+        ratios = []
+        for key, gradient in truth["gradients"].items():
+            error = relative(result["grad." + key], gradient)
+            ratios.append((error / relative(theirs["gradients"][key], gradient), error, key))
+        ratio, error, key = max(ratios)
+        print(f"{name} bf16: logits {logits:.1e}, worst gradient {ratio:.2f} of theirs ({key})")
+        self.assertLess(np.mean([each[0] for each in ratios]), 1.1)
+        self.assertLess(ratio, 2, key)
+        self.check_export(model, folder, os.path.join(out, "export"), batch)
 
     def check_export(self, model, folder, export, batch):
         before = load_file(os.path.join(folder, "model.safetensors"))
@@ -143,7 +174,11 @@ def add_family(name):
     def test(self):
         self.check_family(name)
 
+    def test_bf16(self):
+        self.check_bf16(name)
+
     setattr(Oracle, f"test_{name}", test)
+    setattr(Oracle, f"test_{name}_in_bf16", test_bf16)
 
 
 for case in make_oracle.CASES:

@@ -25,12 +25,14 @@ struct LayoutCase {
   model::Recompute recompute = {};
   int64_t lanes = 0;
   bool bf16_exchange = false;
+  at::ScalarType compute = at::kFloat;
 };
 
 inline std::string name_of(const LayoutCase& c) {
-  return fmt::format("replicate {} shard {} tensor {} zero {}{} kv_heads {}{}{}", c.mesh.replicate,
-                     c.mesh.shard, c.mesh.tensor, c.zero, c.tied ? " tied" : "", c.kv_heads,
-                     c.qkv_bias ? " bias" : "", c.qk_norm ? " qk_norm" : "");
+  return fmt::format("replicate {} shard {} tensor {} zero {}{} kv_heads {}{}{}{}",
+                     c.mesh.replicate, c.mesh.shard, c.mesh.tensor, c.zero, c.tied ? " tied" : "",
+                     c.kv_heads, c.qkv_bias ? " bias" : "", c.qk_norm ? " qk_norm" : "",
+                     c.compute == at::kFloat ? "" : " bf16");
 }
 
 // Every mesh of at most `most` ranks with sizes from 1 to 4.
@@ -101,17 +103,32 @@ inline std::unique_ptr<model::Model> model_of(const LayoutCase& c, parallel::Mes
   const model::ModelSettings settings{.state = {.training = true,
                                                 .zero = c.zero,
                                                 .lanes = c.lanes,
-                                                .bf16_exchange = c.bf16_exchange},
+                                                .bf16_exchange = c.bf16_exchange,
+                                                .compute = c.compute},
                                       .recompute = c.recompute};
   auto model = std::make_unique<model::Model>(divisible_shape(c), mesh, settings);
   model->initialise(5);
   return model;
 }
 
+// How far from one rank a layout may be. In bfloat16 tensor ranks round partial sums that one rank
+// does not have; without them rows are computed alike, and only sums of gradients differ.
+struct Bounds {
+  double loss, gradient, weight;
+};
+inline Bounds bounds_of(const LayoutCase& c) {
+  if (c.compute == at::kBFloat16 && c.mesh.tensor > 1) return {2e-3, 5e-2, 6e-2};
+  // A sum that differs in its last bit may round a weight otherwise after the first update, and
+  // Adam makes much of small gradients.
+  if (c.compute == at::kBFloat16) return {1e-5, 1e-5, 2e-2};
+  return {1e-5, 1e-5, 1e-4};
+}
+
 // Losses, gradients and weights of `steps` steps against one rank with the whole batch.
 inline void check_layout(const LayoutCase& c, comm::Group& world, comm::Control& control,
                          int64_t steps = 2, size_t micro_packs = 3) {
   SCOPED_TRACE(name_of(c));
+  const Bounds bounds = bounds_of(c);
   Alone alone;
   parallel::Mesh one(*alone.group);
   LayoutCase plain = c;
@@ -130,20 +147,20 @@ inline void check_layout(const LayoutCase& c, comm::Group& world, comm::Control&
     const auto expected = expected_stepper.run({batch_of(packs, 0, packs.size())}, settings);
     const auto got = stepper.run(share_of(packs, mesh.data(), micro_packs), settings);
     EXPECT_NEAR(got.totals.loss(), expected.totals.loss(),
-                (step == 1 ? 1e-5 : 1e-4) * expected.totals.loss());
+                (step == 1 ? 1 : 10) * bounds.loss * expected.totals.loss());
     EXPECT_EQ(got.totals.weight, expected.totals.weight);
-    if (step <= 2) {
+    if (step <= 2 && bounds.loss <= 1e-5) {
       EXPECT_EQ(got.totals.correct, expected.totals.correct);
     }
     EXPECT_EQ(got.totals.trainable_tokens, expected.totals.trainable_tokens);
     if (step > 1) continue;
-    EXPECT_NEAR(got.grad_norm, expected.grad_norm, 1e-5 * expected.grad_norm);
+    EXPECT_NEAR(got.grad_norm, expected.grad_norm, bounds.gradient * expected.grad_norm);
     const auto wanted = gradients_of(*reference);
     const auto found = gradients_of(*model);
     size_t i = 0;
     for (size_t u = 0; u < model->unit_count(); ++u) {
       for (const auto& parameter : model->unit(u).parameters()) {
-        EXPECT_LT(test::relative_error(found[i], wanted[i]), 1e-5) << parameter.name;
+        EXPECT_LT(test::relative_error(found[i], wanted[i]), bounds.gradient) << parameter.name;
         ++i;
       }
     }
@@ -153,7 +170,7 @@ inline void check_layout(const LayoutCase& c, comm::Group& world, comm::Control&
   const auto wanted = weights_of(*reference);
   const auto found = weights_of(*model);
   for (size_t i = 0; i < wanted.size(); ++i) {
-    EXPECT_LT(test::relative_error(found[i], wanted[i]), 1e-4) << i;
+    EXPECT_LT(test::relative_error(found[i], wanted[i]), bounds.weight) << i;
   }
 }
 
@@ -188,13 +205,17 @@ inline std::vector<LayoutCase> variants(const parallel::MeshSize& mesh, int zero
 }
 
 // Every mesh of as many ranks as there are, every stage, tied and untied heads.
-inline void check_all_layouts(comm::Group& world, comm::Control& control) {
+inline void check_all_layouts(comm::Group& world, comm::Control& control,
+                              at::ScalarType compute = at::kFloat) {
   for (const auto& mesh : meshes_up_to(world.size())) {
     if (mesh.ranks() != world.size()) continue;
     for (int zero = 0; zero <= 3; ++zero) {
       // Stage 0 divides nothing: its ranks are replicas.
       if (zero == 0 && mesh.shard > 1) continue;
-      for (const auto& c : variants(mesh, zero)) check_layout(c, world, control);
+      for (LayoutCase c : variants(mesh, zero)) {
+        c.compute = compute;
+        check_layout(c, world, control);
+      }
     }
   }
 }

@@ -14,6 +14,13 @@ TEST(LayoutByMpi, EveryMeshAndStageIsOneRank) {
   check_all_layouts(*group, control);
 }
 
+TEST(LayoutByMpi, EveryMeshAndStageIsOneRankInBf16) {
+  const c10::InferenceMode guard;
+  const auto group = test::runtime().make_group();
+  comm::Control control = test::runtime().make_control();
+  check_all_layouts(*group, control, at::kBFloat16);
+}
+
 TEST(LayoutByMpi, ABf16ExchangeRoundsWhatEachRankHasSummed) {
   const c10::InferenceMode guard;
   const auto group = test::runtime().make_group();

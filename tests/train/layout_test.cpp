@@ -17,7 +17,15 @@ using testing::HasSubstr;
 
 class LayoutOnRanks : public testing::TestWithParam<int> {};
 
-TEST_P(LayoutOnRanks, EveryMeshAndStageIsOneRank) { on_ranks(GetParam(), check_all_layouts); }
+TEST_P(LayoutOnRanks, EveryMeshAndStageIsOneRank) {
+  on_ranks(GetParam(),
+           [](comm::Group& world, comm::Control& control) { check_all_layouts(world, control); });
+}
+TEST_P(LayoutOnRanks, EveryMeshAndStageIsOneRankInBf16) {
+  on_ranks(GetParam(), [](comm::Group& world, comm::Control& control) {
+    check_all_layouts(world, control, at::kBFloat16);
+  });
+}
 
 INSTANTIATE_TEST_SUITE_P(Ranks, LayoutOnRanks, testing::Values(1, 2, 3, 4, 6, 8));
 
@@ -92,6 +100,20 @@ TEST(Reproducible, TrajectoriesAreTheSameToTheBitOnAnyNumberOfRanks) {
         }
       }
     }
+  }
+}
+
+TEST(Reproducible, TrajectoriesInBf16AreTheSameToTheBitOnAnyNumberOfRanks) {
+  LayoutCase c;
+  c.kv_heads = 4;
+  c.lanes = kLanes;
+  c.compute = at::kBFloat16;
+  const Trajectory one = on_threads(c, 10, 3);
+  for (const auto& [replicate, shard, zero] :
+       {std::tuple{1, 2, 1}, {2, 1, 2}, {1, 4, 3}, {2, 4, 3}}) {
+    c.mesh = {replicate, shard, 1};
+    c.zero = zero;
+    EXPECT_EQ(on_threads(c, 10, 3), one) << name_of(c);
   }
 }
 

@@ -42,6 +42,7 @@ void check_plan(const LayoutCase& c, comm::Group& world, comm::Control& control)
   layout.lanes = c.lanes;
   layout.bf16_exchange = c.bf16_exchange;
   layout.recompute = c.recompute;
+  layout.compute = c.compute;
   const plan::Dimensions dimensions = dimensions_of(model->shape());
   const plan::Layout plan = plan_layout(layout, model->shape());
   EXPECT_EQ(plan::parameters(dimensions), model->shape().parameters());
@@ -105,6 +106,8 @@ TEST_P(PlanOnRanks, IsWhatAStepHoldsAndSends) {
         if (divides) cases.push_back(lanes);
         cases.push_back(cases[0]);
         cases.back().bf16_exchange = true;
+        cases.push_back(cases[0]);
+        cases.back().compute = at::kBFloat16;
         for (const auto& c : cases) check_plan(c, world, control);
       }
     }

@@ -69,6 +69,39 @@ TEST(Resharding, WeightsAndMomentsSavedByTwoRanksAreTheSameOnAnyNumber) {
   }
 }
 
+// Fresh documents at every step, with an unequal share of the tokens to be learnt.
+TEST(Step, TwoHundredStepsInBf16AreWithinAHundredthOfFp32) {
+  Alone alone;
+  parallel::Mesh mesh(*alone.group);
+  const auto losses = [&](at::ScalarType compute) {
+    model::Model model(tiny_shape(), mesh,
+                       {.state = {.training = true, .compute = compute}, .recompute = {}});
+    model.initialise(5);
+    Stepper stepper(model, alone.control);
+    std::vector<double> all;
+    for (int64_t step = 1; step <= 200; ++step) {
+      auto packs = ragged_packs(static_cast<uint64_t>(step));
+      for (Pack& pack : packs) {
+        for (Document& document : pack) {
+          for (int32_t& token : document.tokens) token = token * token / 53;
+        }
+      }
+      all.push_back(
+          stepper.run({batch_of(packs, 0, packs.size())}, settings_of(step)).totals.loss());
+    }
+    return all;
+  };
+  const auto exact = losses(at::kFloat);
+  const auto rounded = losses(at::kBFloat16);
+  EXPECT_LT(exact.back(), 0.95 * exact.front()) << "nothing was learnt";
+  double furthest = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    furthest = std::max(furthest, std::abs(rounded[i] / exact[i] - 1));
+  }
+  EXPECT_LT(furthest, 0.01);
+  EXPECT_GT(furthest, 0) << "bf16 computes in fp32";
+}
+
 TEST(Step, ClippingScalesTheUpdateAndReportsTheNormBefore) {
   Alone alone;
   const auto packs = ragged_packs(2);

@@ -7,7 +7,7 @@ namespace {
 // Threads of a block: one row, or a warp for each of eight where rows are short.
 constexpr int kThreads = 256;
 constexpr int64_t kShortRow = 1024;  // elements
-// Groups of rows whose weight gradients are added up by themselves.
+// Groups of rows whose weight gradients are added up by themselves, at most.
 constexpr int kGroups = 256;
 constexpr int kReduceThreads = 128;
 
@@ -77,7 +77,8 @@ struct Backward {
   const float* rstd;
   bool accumulate;
   T* dx;
-  float* parts;  // of dweight, [kGroups, d]
+  float* parts;  // of dweight, [groups, d]
+  int64_t groups;
   int64_t rows, d;
   bool wide;
 };
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(kThreads) normalise_backward(Backward<T> a) {
   float* const mine = sums + local * a.d;
   for (int64_t i = thread; i < a.d; i += kRowThreads) mine[i] = 0;
   __syncthreads();
-  const int64_t group_rows = (a.rows + kGroups - 1) / kGroups;
+  const int64_t group_rows = (a.rows + a.groups - 1) / a.groups;
   const int64_t begin = int64_t{blockIdx.x} * group_rows;
   const int64_t end = begin + group_rows < a.rows ? begin + group_rows : a.rows;
   for (int64_t row = begin + local; row < end; row += kRows) {
@@ -137,11 +138,11 @@ __global__ void __launch_bounds__(kThreads) normalise_backward(Backward<T> a) {
   }
 }
 
-__global__ void add_parts(const float* parts, float* dweight, int64_t d) {
+__global__ void add_parts(const float* parts, int64_t groups, float* dweight, int64_t d) {
   const int64_t i = int64_t{blockIdx.x} * kReduceThreads + threadIdx.x;
   if (i >= d) return;
   float sum = 0;
-  for (int group = 0; group < kGroups; ++group) sum += parts[group * d + i];
+  for (int64_t group = 0; group < groups; ++group) sum += parts[group * d + i];
   dweight[i] += sum;
 }
 
@@ -204,7 +205,9 @@ template <class T>
 void rms_norm_backward(const T* dout, const T* x, const T* weight, const float* rstd,
                        bool accumulate, T* dx, float* dweight, float* workspace, int64_t rows,
                        int64_t d, Stream stream) {
+  if (rows == 0) return;
   const bool wide = is_wide(d, dout, x, weight, dx);
+  const int64_t groups = rows < kGroups ? rows : kGroups;
   const Backward<T> a = {.dout = dout,
                          .x = x,
                          .weight = weight,
@@ -212,19 +215,21 @@ void rms_norm_backward(const T* dout, const T* x, const T* weight, const float* 
                          .accumulate = accumulate,
                          .dx = dx,
                          .parts = workspace,
+                         .groups = groups,
                          .rows = rows,
                          .d = d,
                          .wide = wide};
   const auto row_bytes = static_cast<size_t>(d) * sizeof(float);
   if (d > kShortRow) {
-    launch(normalise_backward<T, kThreads>, dim3{kGroups}, dim3{kThreads}, row_bytes, stream, a);
+    launch(normalise_backward<T, kThreads>, dim3{blocks_of(groups, 1)}, dim3{kThreads}, row_bytes,
+           stream, a);
   } else {
     constexpr int kRows = kThreads / kWarp;
-    launch(normalise_backward<T, kWarp>, dim3{kGroups}, dim3{kWarp, kRows}, kRows * row_bytes,
-           stream, a);
+    launch(normalise_backward<T, kWarp>, dim3{blocks_of(groups, 1)}, dim3{kWarp, kRows},
+           kRows * row_bytes, stream, a);
   }
   launch(add_parts, dim3{blocks_of(d, kReduceThreads)}, dim3{kReduceThreads}, 0, stream, workspace,
-         dweight, d);
+         groups, dweight, d);
 }
 
 #define RONDO_INSTANTIATE(T)                                                                       \

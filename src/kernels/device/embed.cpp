@@ -1,3 +1,5 @@
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 #include <numeric>
 #include <vector>

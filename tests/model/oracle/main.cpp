@@ -1,7 +1,7 @@
 // The C++ side of oracle_test.py: loads a Hugging Face folder, runs one packed micro-batch, and
 // writes what came out, for Python to compare with transformers and autograd.
 //
-//   model_oracle FOLDER INPUT OUT
+//   model_oracle FOLDER INPUT OUT [bf16]
 //
 // INPUT is a safetensors file of float32: tokens [t], documents [m, 2], rows, labels and weights
 // [n]. OUT (made here) receives result/model.safetensors with logits [t, v], losses [n], loss and
@@ -20,6 +20,7 @@
 #include "comm/group.hpp"
 #include "model/hf_folder.hpp"
 #include "model/model.hpp"
+#include "parallel/mesh.hpp"
 #include "storage/safetensors.hpp"
 
 namespace {
@@ -37,11 +38,14 @@ std::span<const float> span_of(const at::Tensor& values) {
   return {values.const_data_ptr<float>(), static_cast<size_t>(values.numel())};
 }
 
-void run(const std::string& folder, const std::string& input_path, const std::string& out) {
+void run(const std::string& folder, const std::string& input_path, const std::string& out,
+         at::ScalarType compute) {
   const c10::InferenceMode guard;
   const auto group = comm::make_self_group();
   comm::Control control(comm::make_self_group());
-  model::Model model(model::read_hf_config(folder), *group, true);
+  parallel::Mesh mesh(*group);
+  model::Model model(model::read_hf_config(folder), mesh,
+                     {.state = {.training = true, .compute = compute}, .recompute = {}});
   for (const std::string& remark : model::load_hf(folder, model, control)) {
     fmt::print("{}\n", remark);
   }
@@ -111,12 +115,12 @@ void run(const std::string& folder, const std::string& input_path, const std::st
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fputs("usage: model_oracle FOLDER INPUT OUT\n", stderr);
+  if (argc != 4 && (argc != 5 || std::string(argv[4]) != "bf16")) {
+    std::fputs("usage: model_oracle FOLDER INPUT OUT [bf16]\n", stderr);
     return 2;
   }
   try {
-    run(argv[1], argv[2], argv[3]);
+    run(argv[1], argv[2], argv[3], argc == 5 ? at::kBFloat16 : at::kFloat);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return static_cast<int>(rondo::base::exit_code_of(error));
