@@ -38,7 +38,7 @@ class QuickstartMatrix(ToolTest):
             commands.append([str(part) for part in command])
             return '{"share": 0.5}'
 
-        with mock.patch("rondo_tools.quickstart_matrix_command._called", called):
+        with mock.patch("rondo_tools.quickstart_matrix_command.called", called):
             done = run_tool(
                 "quickstart_matrix", "--run", self.run_folder, "--data", self.data,
                 "--families", " ".join(FAMILIES),

@@ -10,25 +10,12 @@ matrix.json.
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from rondo_tools.called import called
 from rondo_tools.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def _called(command):
-    result = subprocess.run(
-        [str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if result.returncode != 0:
-        sys.stdout.write(result.stdout)
-        raise UserError(
-            f"{' '.join(str(part) for part in command)}: exit code {result.returncode}."
-        )
-    return result.stdout
 
 
 def _rounds(run):
@@ -68,15 +55,15 @@ def _score(options, kept, name, family):
     answers = folder / f"{family}.answers.jsonl"
     references = kept / f"{family}.heldout.jsonl"
     prompts = kept / f"{family}.heldout.h5"
-    _called(
+    called(
         [ROOT / "launch/run", "-n", options.ranks, "generate", "--from", folder / "model",
          "--prompts", prompts, "--out", generated, "--max-new-tokens", 64, "--slots", 32]
     )  # fmt: skip
-    _called(
+    called(
         [ROOT / "tools/decode", "--generated", generated, "--tokenizer", folder / "model",
          "--prompts", references, "--out", answers]
     )  # fmt: skip
-    report = _called(
+    report = called(
         [ROOT / "tools/score", "--completions", answers, "--references", references]
     )  # fmt: skip
     return json.loads(report)
