@@ -107,6 +107,32 @@ class GpuLane(unittest.TestCase):
         for path in re.findall(r"libopen-\S+ => (\S+)", text):
             self.assertTrue(path.startswith(str(self.root)), path)
 
+    def test_ranks_on_another_host_find_the_bundle(self):
+        from rondo_tools import virtual_hosts
+
+        if reason := virtual_hosts.missing_for_virtual_hosts():
+            self.skipTest(reason)
+        with virtual_hosts.VirtualHosts(2) as hosts:
+            environment = hosts.environment()
+            agent = self.folder / "agent"  # as ssh does, it hands no variables on but these
+            kept = f"PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH={self.packages}"
+            ssh = environment["OMPI_MCA_plm_rsh_agent"]
+            agent.write_text(f'#!/bin/sh\nexec env -i {kept} {ssh} "$@"\n')
+            agent.chmod(0o755)
+            environment["OMPI_MCA_plm_rsh_agent"] = str(agent)
+            lane = [BASE_PYTHON, self.root / "lane", "exec", "--"]
+            words = ["mpirun", "-n", "2", "-H", "n1:1,n2:1", "sh", "-c"]
+            script = f"hostname; ldd {self.root}/bin/rondo"
+            command = hosts.command_on("n1", [*lane, *words, script])
+            done = subprocess.run(
+                command, env={**os.environ, "PYTHONPATH": str(self.packages), **environment},
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        output = self.passed(done)
+        self.assertLessEqual({"n1", "n2"}, set(output.split()))
+        self.assertNotIn("not found", output)
+        self.assertEqual(output.count(f"=> {self.root}/bin/../lib/libmpi.so"), 2, output)
+
     def test_a_run_of_the_lane_leaves_figures_and_a_page(self):
         out = self.folder / "out"
         options = ("--out", out, "--only", TEST, "--only", "train-2")
