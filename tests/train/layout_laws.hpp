@@ -117,7 +117,7 @@ struct Bounds {
   double loss, gradient, weight;
 };
 inline Bounds bounds_of(const LayoutCase& c) {
-  if (c.compute == at::kBFloat16 && c.mesh.tensor > 1) return {2e-3, 5e-2, 6e-2};
+  if (c.compute == at::kBFloat16 && c.mesh.tensor > 1) return {2e-3, 1e-1, 2e-1};
   // A sum that differs in its last bit may round a weight otherwise after the first update, and
   // Adam makes much of small gradients.
   if (c.compute == at::kBFloat16) return {1e-5, 1e-5, 2e-2};
