@@ -10,6 +10,7 @@
 #include "data/bench_pack.hpp"
 #include "train/bench_step.hpp"
 #include "train/calibration.hpp"
+#include "train/device.hpp"
 #include "train/layout.hpp"
 
 namespace rondo::app {
@@ -25,7 +26,8 @@ struct BenchOptions {
   train::BenchStepSettings step;
   std::string layout;
   std::string recompute = "none";
-  std::string precision = "fp32";
+  std::string device = "auto";
+  std::string precision = "auto";
   int64_t repeats = 20;
   int64_t documents = 1'000'000;
   int64_t examples = 1'000'000;
@@ -33,15 +35,26 @@ struct BenchOptions {
   checkpoint::BenchSettings checkpoint;
 };
 
+nlohmann::json bench_step(const BenchOptions& options, Context& context) {
+  train::WantedDevice wanted = {"bench step", options.device, options.precision};
+  const train::ChosenDevice device =
+      train::choose_device(wanted, context.runtime.host(), context.control);
+  const auto group = device.cuda ? comm::make_nccl_group(context.control, device.cuda)
+                                 : context.runtime.make_group();
+  train::BenchStepSettings step = options.step;
+  if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
+  step.model.recompute = train::recompute_of({.what = options.recompute});
+  if (wanted.precision == "bf16") step.model.state.compute = at::kBFloat16;
+  if (device.cuda) step.model.state.device = at::kCUDA;
+  step.gpu = device.name;
+  return train::bench_step(step, *group, context.control);
+}
+
 base::Exit run(const BenchOptions& options, Context& context) {
   const auto group = context.runtime.make_group();
   nlohmann::json result;
   if (options.what == "step") {
-    train::BenchStepSettings step = options.step;
-    if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
-    step.model.recompute = train::recompute_of({.what = options.recompute});
-    if (options.precision == "bf16") step.model.state.compute = at::kBFloat16;
-    result = train::bench_step(step, *group, context.control);
+    result = bench_step(options, context);
   } else if (options.what == "collectives") {
     result = comm::bench_collectives(*group, options.repeats);
   } else if (options.what == "gemm") {
@@ -82,7 +95,7 @@ Command bench_command() {
             .add_option("--micro-packs", options->step.micro_packs,
                         "packs per rank and micro-batch")
             ->check(CLI::Range(int64_t{1}, kMost));
-        parser.add_option("--layers", options->step.layers, "transformer blocks")
+        parser.add_option("--layers", options->step.layers, "of step: blocks, else the shape's")
             ->check(CLI::Range(1, 1000));
         parser.add_option("--layout", options->layout,
                           "of step: replicate x shard x tensor, such as 1x2x1");
@@ -94,8 +107,20 @@ Command bench_command() {
             ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
         parser.add_flag("--bf16-exchange", options->step.model.state.bf16_exchange,
                         "of step: gradients go to other ranks as bfloat16");
-        parser.add_option("--precision", options->precision, "of step: fp32 or bf16")
-            ->check(CLI::IsMember({"fp32", "bf16"}));
+        parser.add_option("--device", options->device, "of step: auto, cpu or cuda")
+            ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+        parser.add_option("--precision", options->precision, "of step: auto, fp32 or bf16")
+            ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
+        parser.add_option("--shape", options->step.shape,
+                          "of step: small, llama-3.2-1b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-1.5b, "
+                          "qwen2.5-7b");
+        parser.add_option("--seq-len", options->step.seq_len, "of step: tokens of a pack")
+            ->check(CLI::Range(int64_t{2}, kMost));
+        parser.add_option("--document", options->step.document, "of step: tokens of a document");
+        parser
+            .add_option("--train-every", options->step.train_every,
+                        "of step: every so many-th position is trained on")
+            ->check(CLI::Range(int64_t{1}, kMost));
         parser.add_option("--recompute", options->recompute, "of step")
             ->check(CLI::IsMember({"none", "norms", "attention", "block"}));
         parser.add_option("--repeats", options->repeats, "of collectives: timed calls")

@@ -29,8 +29,11 @@ Command train_command() {
             // Outlives the groups, whose ends may wait for ranks that are gone.
             HangWatch hang_watch(config, context);
             context.runtime.check_collectives(config.parallel.check_collectives);
+            train::WantedDevice wanted = {config.place, config.device, config.precision};
             const train::ChosenDevice device =
-                train::choose_device(config, context.runtime.host(), context.control);
+                train::choose_device(wanted, context.runtime.host(), context.control);
+            config.device = wanted.device;
+            config.precision = wanted.precision;
             const auto group = device.cuda ? comm::make_nccl_group(context.control, device.cuda)
                                            : context.runtime.make_group();
             group->set_deadline(config.parallel.deadline_s);

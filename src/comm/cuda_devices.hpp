@@ -18,4 +18,7 @@ std::vector<CudaDevice> cuda_devices();
 // Bytes that are free on a device; opens it.
 int64_t cuda_free_bytes(int index);
 
+// Bytes that tensors on the current device have taken at most; 0 in a build without CUDA.
+int64_t cuda_peak_bytes();
+
 }  // namespace rondo::comm

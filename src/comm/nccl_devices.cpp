@@ -1,3 +1,4 @@
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include <array>
@@ -27,6 +28,14 @@ int64_t cuda_free_bytes(int index) {
   size_t free = 0, total = 0;
   TRY_CUDA(cudaMemGetInfo(&free, &total));
   return static_cast<int64_t>(free);
+}
+
+int64_t cuda_peak_bytes() {
+  namespace allocator = c10::cuda::CUDACachingAllocator;
+  if (!allocator::get()->initialized()) return 0;  // nothing was computed there
+  const auto stats = allocator::getDeviceStats(c10::cuda::current_device());
+  return stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)]
+      .peak;
 }
 
 }  // namespace rondo::comm

@@ -8,6 +8,7 @@ namespace rondo::comm {
 std::vector<CudaDevice> cuda_devices() { return {}; }
 
 int64_t cuda_free_bytes(int /*index*/) { return 0; }
+int64_t cuda_peak_bytes() { return 0; }
 
 bool has_nccl() { return false; }
 

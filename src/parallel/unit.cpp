@@ -12,12 +12,12 @@ namespace rondo::parallel {
 
 namespace {
 
-// Open MPI over shared memory is fastest at 1-4 MiB per call. NCCL takes a unit whole.
+// Open MPI over shared memory is fastest at 1-4 MiB per call. A device takes a unit whole: few and
+// large operations.
 constexpr int64_t kMpiBucket = (int64_t{4} << 20) / 4;
 
 BucketSize bucket_size(Mesh& mesh, const StateSettings& settings) {
-  const bool nccl = mesh.data().backend() == "nccl";
-  return {.elements = nccl ? int64_t{1} << 40 : kMpiBucket,
+  return {.elements = settings.device.is_cpu() ? kMpiBucket : int64_t{1} << 40,
           .parts = settings.lanes > 0 ? settings.lanes : mesh.data().size()};
 }
 

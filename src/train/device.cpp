@@ -48,20 +48,20 @@ void check_own_devices(const std::string& device, comm::Control& control) {
 
 }  // namespace
 
-ChosenDevice choose_device(Config& config, const std::string& host, comm::Control& control) {
+ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::Control& control) {
   ChosenDevice chosen;
   bool gpus = false;
-  if (config.device != "cpu") {
+  if (wanted.device != "cpu") {
     const comm::Hosts hosts = comm::hosts_of(control.gather_text(host));
     const std::vector<comm::CudaDevice> seen = comm::cuda_devices();
     chosen.index = own_index(hosts.local_rank(control.rank()), seen.size());
     gpus = control.all_true(chosen.index >= 0);
     control.agree([&] {
-      if (gpus || config.device == "auto" || chosen.index >= 0) return;
+      if (gpus || wanted.device == "auto" || chosen.index >= 0) return;
       base::fail_user(
           "{}: device is cuda, but {} Use device: cpu, or look at nvidia-smi and "
           "CUDA_VISIBLE_DEVICES there.",
-          config.place,
+          wanted.place,
           comm::has_nccl() ? "a rank on " + host + " sees no GPU."
                            : "this rondo was built without CUDA (docs/install.md: RONDO_CUDA).");
     });
@@ -76,8 +76,8 @@ ChosenDevice choose_device(Config& config, const std::string& host, comm::Contro
       });
     }
   }
-  config.device = gpus ? "cuda" : "cpu";
-  if (config.precision == "auto") config.precision = gpus ? "bf16" : "fp32";
+  wanted.device = gpus ? "cuda" : "cpu";
+  if (wanted.precision == "auto") wanted.precision = gpus ? "bf16" : "fp32";
   return chosen;
 }
 

@@ -1,4 +1,4 @@
-// What a run computes on: `device` and `precision` of the configuration, for the machine at hand.
+// What is computed on: `device` and `precision` of the configuration, for the machine at hand.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,6 @@
 #include "comm/control.hpp"
 #include "comm/group.hpp"
 #include "comm/nccl_group.hpp"
-#include "train/config.hpp"
 
 namespace rondo::train {
 
@@ -18,9 +17,15 @@ struct ChosenDevice {
   int64_t free_bytes = 0;  // of its memory
 };
 
-// Collective over all ranks. `auto` of config.device and config.precision become what is chosen.
-// The GPU of a rank is the one of its number on its host among those that it sees, or the only one.
+struct WantedDevice {
+  std::string place;      // for messages
+  std::string device;     // auto, cpu or cuda
+  std::string precision;  // auto, fp32 or bf16
+};
+
+// Collective over all ranks. `auto` of what is wanted becomes what is chosen. The GPU of a rank is
+// the one of its number on its host among those that it sees, or the only one.
 // UserError when GPUs are asked for and a rank has none, or shares its own with another.
-ChosenDevice choose_device(Config& config, const std::string& host, comm::Control& control);
+ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::Control& control);
 
 }  // namespace rondo::train

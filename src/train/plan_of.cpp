@@ -29,7 +29,10 @@ plan::Layout plan_layout(const Layout& layout, const model::Shape& shape) {
   plan.lanes = layout.lanes;
   plan.bf16_exchange = layout.bf16_exchange;
   plan.compute_bytes = static_cast<int64_t>(c10::elementSize(layout.compute));
-  if (!layout.device.is_cpu()) plan.chunk_rows = kernels::kDeviceChunkRows;
+  if (!layout.device.is_cpu()) {
+    plan.bucket = int64_t{1} << 40;
+    plan.chunk_rows = kernels::kDeviceChunkRows;
+  }
   plan.recompute_norms = recomputed(What::kNorms);
   plan.recompute_attention = recomputed(What::kAttention);
   plan.recompute_block = recomputed(What::kBlock);

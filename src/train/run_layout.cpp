@@ -37,10 +37,13 @@ Config begun_layout(const Config& config, const RunState& state, int ranks) {
 
 void choose_micro_batches(Config& config, RunState& state, const Layout& layout,
                           const Machine& machine, const model::Shape& shape) {
-  // A quarter of the memory, and no more than the state and what a step needs besides leave.
+  // What the state and what a step needs besides leave. On the host no more than a quarter of the
+  // memory; on a GPU some is left for the libraries and what allocation loses.
+  constexpr int64_t kLibraries = int64_t{2} << 30;
   const plan::Memory& planned = layout.memory;
+  const int64_t left = machine.memory - (planned.peak() - planned.activations);
   const int64_t budget =
-      std::min(machine.memory / 4, machine.memory - (planned.peak() - planned.activations));
+      layout.device.is_cpu() ? std::min(machine.memory / 4, left) : left - kLibraries;
   for (auto& round : config.rounds) {
     BatchSection& batch = round.batch.value;
     if (batch.micro_packs.automatic()) {

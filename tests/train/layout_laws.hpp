@@ -26,6 +26,8 @@ struct LayoutCase {
   int64_t lanes = 0;
   bool bf16_exchange = false;
   at::ScalarType compute = at::kFloat;
+  at::Device device = at::kCPU;
+  int64_t head_width = 4;
 };
 
 inline std::string name_of(const LayoutCase& c) {
@@ -57,7 +59,7 @@ inline model::Shape divisible_shape(const LayoutCase& c) {
   shape.layers = 3;
   shape.heads = 12;
   shape.kv_heads = c.kv_heads;
-  shape.head_width = 4;
+  shape.head_width = c.head_width;
   shape.ffn = 37;
   shape.vocab = 53;
   shape.max_seq = kSeqLen;
@@ -104,7 +106,8 @@ inline std::unique_ptr<model::Model> model_of(const LayoutCase& c, parallel::Mes
                                                 .zero = c.zero,
                                                 .lanes = c.lanes,
                                                 .bf16_exchange = c.bf16_exchange,
-                                                .compute = c.compute},
+                                                .compute = c.compute,
+                                                .device = c.device},
                                       .recompute = c.recompute};
   auto model = std::make_unique<model::Model>(divisible_shape(c), mesh, settings);
   model->initialise(5);
