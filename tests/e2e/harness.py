@@ -46,6 +46,7 @@ RECIPE = {
             "tied": True,
         }
     },
+    "device": "cpu",  # also where a GPU is: ranks here share it
     "batch": {"seq_len": 64, "packs": 4, "micro_packs": 2},
     "optimizer": {"lr": 3e-3, "betas": [0.9, 0.95]},
     "schedule": {"kind": "cosine", "warmup": 2, "final": 0.1},

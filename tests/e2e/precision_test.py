@@ -1,5 +1,5 @@
-"""bf16 weights and activations in the whole program: near to fp32, the same bits stopped and resumed
-and on any number of ranks in reproducible mode; and a device that is not there."""
+"""bf16 weights and activations in the whole program: near to fp32, the same bits stopped and
+resumed and on any number of ranks in reproducible mode; and a device that is not there."""
 
 import sys
 from pathlib import Path

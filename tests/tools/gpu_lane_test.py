@@ -255,6 +255,23 @@ class OneItem(unittest.TestCase):
         self.assertEqual((record["state"], record["return_code"]), ("failed", 5))
         self.assertEqual(record["last_lines"], [str(number) for number in range(81, 101)])
 
+    def test_losses_that_are_too_far_from_another_run_s_are_told(self):
+        from rondo_tools.lane import figures
+
+        def run(name, losses):
+            folder = self.folder / name
+            folder.mkdir()
+            rows = [json.dumps({"step": i, "loss": loss}) for i, loss in enumerate(losses)]
+            (folder / "metrics.jsonl").write_text("\n".join(rows))
+            return folder
+
+        wanted = run("train-1", [2.0, 1.0])
+        self.assertEqual(figures.difference(wanted, run("near", [2.0, 1.009]), 0.01), "")
+        self.assertIn("step 1", figures.difference(wanted, run("far", [2.0, 1.011]), 0.01))
+        self.assertIn("step 0", figures.difference(wanted, run("nan", [float("nan"), 1]), 0.01))
+        self.assertIn("1 steps", figures.difference(wanted, run("short", [2.0]), 0.01))
+        self.assertIn("0 steps", figures.difference(wanted, self.folder / "none", 0.01))
+
     def test_figures_are_found_among_other_words(self):
         from rondo_tools.lane import figures
 

@@ -38,13 +38,32 @@ def of_kernels(text):
     }
 
 
-def of_run(folder):
-    """A run folder: first and last loss, and the median speed of its steps."""
+def _steps_of(folder):
     path = folder / "metrics.jsonl"
     if not path.is_file():
-        return {}
+        return []
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    steps = [row for row in rows if "loss" in row and "step" in row]
+    return [row for row in rows if "loss" in row and "step" in row]
+
+
+def difference(reference, folder, bound):
+    """Where the losses of a run are further from another's than a share of `bound`; empty:
+    nowhere."""
+    wanted, found = _steps_of(reference), _steps_of(folder)
+    if not wanted or len(wanted) != len(found):
+        return f"{len(found)} steps, and {len(wanted)} in {reference.name}"
+    for one, other in zip(wanted, found, strict=True):
+        if not abs(other["loss"] / one["loss"] - 1) <= bound:
+            return (
+                f"the loss of step {one['step']} is {other['loss']}, and {one['loss']} in "
+                f"{reference.name}: further away than {bound:g} of it"
+            )
+    return ""
+
+
+def of_run(folder):
+    """A run folder: first and last loss, and the median speed of its steps."""
+    steps = _steps_of(folder)
     if not steps:
         return {}
     figures = {"steps": len(steps), "first_loss": steps[0]["loss"], "last_loss": steps[-1]["loss"]}

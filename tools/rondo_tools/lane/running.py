@@ -76,4 +76,6 @@ def run(item, bundle, environment, log, limit_s):
     }
     if code is None:
         record["reason"] = f"ended after {limit_s:.0f} s"
+    elif code == 0 and (wrong := item.judge(record["figures"])):
+        record |= {"state": FAILED, "reason": wrong}
     return record
