@@ -28,6 +28,7 @@ struct BenchOptions {
   std::string recompute = "none";
   std::string device = "auto";
   std::string precision = "auto";
+  std::string moments = "fp32";
   int64_t repeats = 20;
   int64_t documents = 1'000'000;
   int64_t examples = 1'000'000;
@@ -45,6 +46,7 @@ nlohmann::json bench_step(const BenchOptions& options, Context& context) {
   if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
   step.model.recompute = train::recompute_of({.what = options.recompute});
   if (wanted.precision == "bf16") step.model.state.compute = at::kBFloat16;
+  if (options.moments == "bf16") step.model.state.moments = at::kBFloat16;
   if (device.cuda) step.model.state.device = at::kCUDA;
   step.gpu = device.name;
   return train::bench_step(step, *group, context.control);
@@ -111,6 +113,8 @@ Command bench_command() {
             ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
         parser.add_option("--precision", options->precision, "of step: auto, fp32 or bf16")
             ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
+        parser.add_option("--moments", options->moments, "of step: fp32 or bf16")
+            ->check(CLI::IsMember({"fp32", "bf16"}));
         parser.add_option("--shape", options->step.shape,
                           "of step: small, llama-3.2-1b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-1.5b, "
                           "qwen2.5-7b");

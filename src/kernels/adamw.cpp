@@ -2,10 +2,12 @@
 #include <ATen/ops/empty.h>
 
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "base/slice.hpp"
 #include "kernels/buffers.hpp"
+#include "kernels/cuda/noise.hpp"
 #include "kernels/device.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/simd.hpp"
@@ -33,17 +35,38 @@ double squared_norm_of_block(const float* x, int64_t n) {
   return sum;
 }
 
-}  // namespace
+// New moments of up to eight elements from number `first` on. Each is rounded by half of its
+// element's random bits, where they are bfloat16.
+template <class Lanes>
+void store_moments(Float8 m, Float8 v, float* to_m, float* to_v, const AdamStep& /*step*/,
+                   int64_t /*first*/, Lanes lanes) {
+  m.store(to_m, lanes);
+  v.store(to_v, lanes);
+}
+template <class Lanes>
+void store_moments(Float8 m, Float8 v, at::BFloat16* to_m, at::BFloat16* to_v, const AdamStep& step,
+                   int64_t first, Lanes lanes) {
+  int64_t count = 8;
+  if constexpr (std::is_same_v<Lanes, FirstLanes>) count = lanes.count;
+  float exact_m[8], exact_v[8];
+  m.store(exact_m);
+  v.store(exact_v);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t random = cuda::noise(step.noise_key, static_cast<uint64_t>(first + i));
+    to_m[i].x = cuda::round_stochastically(exact_m[i], random).bits;
+    to_v[i].x = cuda::round_stochastically(exact_v[i], random >> 16).bits;
+  }
+}
 
-void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
-           at::Tensor& v) {
+// As the public function, on the CPU, with moments of M.
+template <class M>
+void update(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
+            at::Tensor& v) {
   const int64_t n = weights.numel();
-  RONDO_CHECK(step.step >= 1 && grads.numel() == n && m.numel() == n && v.numel() == n);
-  if (device::serves(weights)) return device::adamw(step, grads, weights, m, v);
   const float* gradients = input<float>(grads);
   float* weight = output(weights);
-  float* first = output(m);
-  float* second = output(v);
+  M* first = output<M>(m);
+  M* second = output<M>(v);
   const double count = static_cast<double>(step.step);
   const double bias1 = 1.0 - std::pow(step.beta1, count);
   const double bias2 = 1.0 - std::pow(step.beta2, count);
@@ -72,11 +95,21 @@ void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, a
       const Float8 new_v = fma(Float8::load(second + i, lanes), beta2, one_minus_beta2 * g * g);
       const Float8 denominator = sqrt(new_v) / root_bias2 + eps;
       const Float8 change = minus_step_size * new_m / denominator;
-      new_m.store(first + i, lanes);
-      new_v.store(second + i, lanes);
+      store_moments(new_m, new_v, first + i, second + i, step, step.first + i, lanes);
       fma(Float8::load(weight + i, lanes), decay, change).store(weight + i, lanes);
     });
   });
+}
+
+}  // namespace
+
+void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
+           at::Tensor& v) {
+  const int64_t n = weights.numel();
+  RONDO_CHECK(step.step >= 1 && grads.numel() == n && m.numel() == n && v.numel() == n);
+  RONDO_CHECK(m.scalar_type() == v.scalar_type(), "moments of two types");
+  if (device::serves(weights)) return device::adamw(step, grads, weights, m, v);
+  by_type(m, [&](auto t) { update<decltype(t)>(step, grads, weights, m, v); });
 }
 
 double squared_norm(const at::Tensor& flat) {

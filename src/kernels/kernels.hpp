@@ -118,11 +118,16 @@ void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::T
                     int64_t first_id = 0);
 
 // AdamW (Loshchilov and Hutter 2019), PyTorch's order of operations, over flat float32 buffers of
-// equal length: m, v, weights updated in place from grads * grad_scale.
+// equal length: m, v, weights updated in place from grads * grad_scale. m and v may both be bfloat16:
+// the weights are updated from the exact new ones, which are then rounded stochastically
+// (kernels/cuda/noise.hpp).
 struct AdamStep {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   int64_t step = 1;  // counted from 1, for the bias correction
   double grad_scale = 1;
+  // Of that rounding: random numbers are those of noise_key, element i has number first + i.
+  uint64_t noise_key = 0;
+  int64_t first = 0;
 };
 void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
            at::Tensor& v);

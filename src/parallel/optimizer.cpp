@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/hash.hpp"
 #include "kernels/kernels.hpp"
 
 namespace rondo::parallel {
@@ -64,7 +65,9 @@ void update_owned(Unit& unit, const AdamWSettings& settings, int64_t step, doubl
                     .eps = settings.eps,
                     .weight_decay = parameter.decay ? settings.weight_decay : 0,
                     .step = step,
-                    .grad_scale = grad_scale},
+                    .grad_scale = grad_scale,
+                    .noise_key = base::hash64(parameter.name, static_cast<uint64_t>(step)),
+                    .first = segment.local.begin},
                    unit.owned_grads(segment), weights, exp_avg, exp_avg_sq);
   }
   unit.mark_changed();

@@ -1,5 +1,5 @@
-// What a rank owns of a unit, as host memory: where a unit lies on the host its own memory, else a
-// copy that read() fills from the device and write() brings back to it.
+// What a rank owns of a unit, as float32 in host memory: where it lies there so, its own memory,
+// else a copy that read() fills and write() brings back.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,21 +15,20 @@ class OwnedOnHost {
 
   // From the segment's begin on.
   float* weights(const OwnedSegment& segment) const;
-  float* exp_avg(const OwnedSegment& segment) const { return moment(exp_avg_, segment); }
-  float* exp_avg_sq(const OwnedSegment& segment) const { return moment(exp_avg_sq_, segment); }
+  float* exp_avg(const OwnedSegment& segment) const { return at(exp_avg_, segment); }
+  float* exp_avg_sq(const OwnedSegment& segment) const { return at(exp_avg_sq_, segment); }
 
-  // Nothing where there is no copy. Both wait for the device.
+  // Nothing for what is no copy. Both wait for a device.
   void read();
   void write();
 
  private:
-  bool copied() const { return weights_.defined(); }
-  static float* moment(const at::Tensor& moments, const OwnedSegment& segment);
+  static float* at(const at::Tensor& shard, const OwnedSegment& segment);
   template <class Copy>
-  void for_each_tensor(const Copy& copy);
+  void for_each_copy(const Copy& copy);
 
   const Unit& unit_;
-  at::Tensor weights_;  // of a copy, bucket by bucket; else undefined
+  at::Tensor weights_;  // a copy, bucket by bucket, or undefined
   at::Tensor exp_avg_, exp_avg_sq_;
 };
 

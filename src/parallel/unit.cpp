@@ -56,8 +56,8 @@ Unit::Unit(std::string name, std::vector<Parameter> parameters, Mesh& mesh,
   } else {
     grads_ = zeros(layout_.numel());
   }
-  exp_avg_ = zeros(layout_.shard_numel());
-  exp_avg_sq_ = zeros(layout_.shard_numel());
+  exp_avg_ = zeros(layout_.shard_numel(), settings_.moments);
+  exp_avg_sq_ = zeros(layout_.shard_numel(), settings_.moments);
 }
 
 at::Tensor Unit::zeros(int64_t numel, at::ScalarType type) const {

@@ -33,8 +33,9 @@ struct StateSettings {
   // Not with lanes: what is rounded would depend on the number of ranks.
   bool bf16_exchange = false;
   // Whole weights are of this type, float32 or bfloat16: what is computed with. The owned ones (the
-  // master weights), gradients and moments are float32.
+  // master weights) and gradients are float32.
   at::ScalarType compute = at::kFloat;
+  at::ScalarType moments = at::kFloat;  // or bfloat16, rounded stochastically
   at::Device device = at::kCPU;
 
   // Gradients of a unit exist only from its backward until they have been summed over the ranks.

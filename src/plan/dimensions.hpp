@@ -24,6 +24,7 @@ struct Layout {
   int64_t lanes = 0;           // of reproducible mode, else 0
   bool bf16_exchange = false;  // of gradients
   int64_t bucket = 1 << 20;    // elements; a collective's, about
+  int64_t moment_bytes = 4;    // of an element of each of the two; 2: bfloat16
   int64_t compute_bytes = 4;   // of an element of weights and activations; 2: bfloat16
   int64_t chunk_rows = 512;    // whose logits exist at a time (kernels::head_loss)
   // The first so many blocks recompute at least: norms, attention, the whole block.

@@ -69,7 +69,7 @@ Memory memory_per_rank(const Dimensions& m, const Layout& layout, const Batch& b
   if (!layout.transient_weights()) memory.weights += layout.compute_bytes * all;
   if (layout.transient_weights() || layout.has_master_weights()) memory.weights += 4 * all / shard;
   memory.gradients = 4 * (layout.transient_grads() ? all / shard : all);
-  memory.moments = 8 * all / shard;
+  memory.moments = 2 * layout.moment_bytes * all / shard;
   if (layout.transient_weights()) memory.gathered += layout.compute_bytes * (ends + blocks);
   if (layout.transient_grads()) memory.gathered += 4 * (ends + blocks);
   if (layout.lanes > 0) {

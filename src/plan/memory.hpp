@@ -4,7 +4,8 @@
 // shard size. Between steps a rank holds (Rajbhandari et al. 2020, "ZeRO", in elements):
 //   weights   N, with ZeRO-3 N / S        gradients N, with ZeRO-2 and 3 N / S
 //   moments   2 N / S                     master weights in bfloat16 N / S
-// of float32, but whole weights and activations, which are of the type computed with.
+// of float32, but whole weights and activations, which are of the type computed with, and moments,
+// which may be bfloat16.
 // Within a step come what is whole for a moment (ZeRO-2: gradients of two blocks and of embedding
 // and head, ZeRO-3: their weights too), what reproducible mode keeps (lane sums),
 // buffers of collectives, activations of one micro-batch, and a chunk of logits.

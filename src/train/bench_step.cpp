@@ -178,6 +178,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
   layout.lanes = settings.model.state.lanes;
   layout.bf16_exchange = settings.model.state.bf16_exchange;
   layout.compute = settings.model.state.compute;
+  layout.moments = settings.model.state.moments;
   layout.device = settings.model.state.device;
   layout.recompute = settings.model.recompute;
   const int64_t before = base::resident_bytes();
@@ -247,6 +248,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
           {"zero", layout.zero},
           {"reduction_lanes", layout.lanes},
           {"precision", layout.compute == at::kFloat ? "fp32" : "bf16"},
+          {"moments", layout.moments == at::kFloat ? "fp32" : "bf16"},
           {"gradient_exchange", layout.bf16_exchange ? "bf16" : "fp32"},
           {"threads_per_rank", at::get_num_threads()},
           {"device", settings.gpu.empty() ? "CPU" : settings.gpu},

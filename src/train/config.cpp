@@ -251,6 +251,7 @@ std::string round_yaml(Config config, size_t i) {
   writer.write("seed", config.run.seed);
   writer.write("model", config.model);
   writer.write("precision", config.precision);
+  if (config.moments != "fp32") writer.write("moments", config.moments);
   if (config.parallel.reproducible) {
     // What the same bits rest on; without it another layout is as good.
     writer.write("reduction_lanes", config.parallel.reduction_lanes);

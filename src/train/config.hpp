@@ -239,6 +239,7 @@ struct Config {
   std::optional<std::string> tokenizer;
   std::string device = "auto";
   std::string precision = "auto";
+  std::string moments = "fp32";
   ParallelSection parallel;
   RecomputeSection recompute;
   BatchSection batch;

@@ -527,11 +527,13 @@ void describe(V& v, Config& c) {
                 "built for them and every rank finds one.",
      .choices = {"auto", "cpu", "cuda"}});
   v("precision", c.precision,
-    {.meaning =
-         "Type of weights and activations; master weights, gradients, moments, statistics and "
-         "losses are float32 in any case. `auto`: bf16 on GPUs, fp32 on CPUs, where bf16 is "
-         "slow.",
+    {.meaning = "Type of weights and activations; master weights, gradients, statistics and losses "
+                "are float32 in any case. `auto`: bf16 on GPUs, fp32 on CPUs, where bf16 is slow.",
      .choices = {"auto", "fp32", "bf16"}});
+  v("moments", c.moments,
+    {.meaning = "Type of Adam's two moments. bf16 halves them, for models that would not fit; they "
+                "are rounded stochastically, so that small changes are not lost.",
+     .choices = {"fp32", "bf16"}});
   v("parallel", c.parallel, {.meaning = "How the ranks divide the work."});
   v("recompute", c.recompute,
     {.meaning =

@@ -217,6 +217,7 @@ Layout choose_layout(const Config& config, const model::Shape& shape, const Mach
   if (parallel.reproducible) layout.lanes = parallel.reduction_lanes;
   layout.bf16_exchange = parallel.gradient_exchange == "bf16";
   if (config.precision == "bf16") layout.compute = at::kBFloat16;
+  if (config.moments == "bf16") layout.moments = at::kBFloat16;
   if (config.device == "cuda") layout.device = at::kCUDA;
   bool fits = false;
   for (const int64_t tensor : tensor_sizes(config, shape, machine.hosts)) {

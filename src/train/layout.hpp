@@ -20,6 +20,7 @@ struct Layout {
   int64_t lanes = 0;  // of reproducible mode, else 0
   bool bf16_exchange = false;
   at::ScalarType compute = at::kFloat;  // of weights and activations
+  at::ScalarType moments = at::kFloat;  // Adam's
   at::Device device = at::kCPU;         // without an index: of each rank its own
   model::Recompute recompute;
   std::vector<std::string> remarks;  // what was chosen, and why; what may be slow
@@ -32,6 +33,7 @@ struct Layout {
                       .lanes = lanes,
                       .bf16_exchange = bf16_exchange,
                       .compute = compute,
+                      .moments = moments,
                       .device = device},
             .recompute = recompute};
   }

@@ -28,6 +28,7 @@ plan::Layout plan_layout(const Layout& layout, const model::Shape& shape) {
   plan.zero = layout.zero;
   plan.lanes = layout.lanes;
   plan.bf16_exchange = layout.bf16_exchange;
+  plan.moment_bytes = static_cast<int64_t>(c10::elementSize(layout.moments));
   plan.compute_bytes = static_cast<int64_t>(c10::elementSize(layout.compute));
   if (!layout.device.is_cpu()) {
     plan.bucket = int64_t{1} << 40;

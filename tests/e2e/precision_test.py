@@ -40,13 +40,15 @@ class PrecisionTest(harness.RunTest):
         self.assertNotEqual(rounded, exact)
 
     def test_stopped_and_resumed_is_the_uninterrupted_run(self):
-        self.train(self.recipe_of("straight"), ranks=2)
-        resumed = self.recipe_of("resumed")
+        self.train(self.recipe_of("straight", moments="bf16"), ranks=2)
+        resumed = self.recipe_of("resumed", moments="bf16")
         self.train(resumed, "run.max_steps=5", ranks=2)
         # The weights of float32 decide what a run is: another precision is another run.
         refused = harness.rondo("train", resumed, "precision=fp32", ranks=2)
         self.assertEqual(refused.returncode, 2, refused.stderr)
         self.assertIn("precision", refused.stderr)
+        refused = harness.rondo("train", resumed, "moments=fp32", ranks=2)
+        self.assertEqual(refused.returncode, 2, refused.stderr)
         self.train(resumed, ranks=2)
         self.assertEqual(self.losses("resumed"), self.losses("straight"))
         self.assertEqual(self.digest("resumed"), self.digest("straight"))

@@ -82,6 +82,52 @@ TEST_P(Adamw, UpdatesEveryElementAloneWhereverTheBufferIsCut) {
   EXPECT_TRUE(same_bits(parts.v, whole.v));
 }
 
+// The exact new moments stand one unit of bfloat16 apart at most from what is stored, above as
+// often as it takes for the mean; every element alone, wherever the buffer is cut.
+TEST(AdamwInBf16, RoundsMomentsStochastically) {
+  constexpr int64_t kCount = 100003;
+  AdamStep step = example(3);
+  step.noise_key = 7;
+  const at::Tensor grads = at::full({kCount}, 0.1F);
+  const auto run = [&](int64_t cut) {
+    at::Tensor weights = at::zeros({kCount});
+    at::Tensor m = at::full({kCount}, 0.05, at::kBFloat16);
+    at::Tensor v = at::full({kCount}, 0.002, at::kBFloat16);
+    for (const auto& [begin, size] : {std::pair{int64_t{0}, cut}, std::pair{cut, kCount - cut}}) {
+      AdamStep part = step;
+      part.first = begin;
+      at::Tensor w = weights.narrow(0, begin, size), a = m.narrow(0, begin, size),
+                 b = v.narrow(0, begin, size);
+      adamw(part, grads.narrow(0, begin, size), w, a, b);
+    }
+    return std::tuple{weights, m, v};
+  };
+  const auto [weights, m, v] = run(0);
+  for (const auto& [found, before, gain, power] :
+       {std::tuple{m, 0.05F, 0.1, 1}, std::tuple{v, 0.002F, 0.05, 2}}) {
+    const double old = static_cast<double>(at::BFloat16(before));
+    const double exact = old + gain * ((power == 1 ? 0.1 : 0.01) - old);
+    const at::Tensor values = found.to(at::kDouble);
+    const double unit = exact / 128;
+    EXPECT_LT((values - exact).abs().max().item<double>(), unit);
+    EXPECT_EQ(std::get<0>(at::_unique(values)).numel(), 2);
+    // Of so many the mean is within a few thousandths of a unit.
+    EXPECT_NEAR(values.mean().item<double>(), exact, 0.01 * unit);
+  }
+  // The rounding of one says nothing of the other's.
+  const at::Tensor up_m = m.to(at::kDouble) > m.to(at::kDouble).mean();
+  const at::Tensor up_v = v.to(at::kDouble) > v.to(at::kDouble).mean();
+  const double both = (up_m * up_v).to(at::kDouble).mean().item<double>();
+  const double apart =
+      up_m.to(at::kDouble).mean().item<double>() * up_v.to(at::kDouble).mean().item<double>();
+  EXPECT_NEAR(both, apart, 0.01);
+
+  const auto [weights_cut, m_cut, v_cut] = run(kCount / 3);
+  EXPECT_TRUE(same_bits(weights_cut, weights) && same_bits(m_cut, m) && same_bits(v_cut, v));
+  step.noise_key = 8;
+  EXPECT_FALSE(same_bits(std::get<1>(run(0)), m));
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, Adamw, ::testing::Values(1, 13, 4096, 100003));
 
 TEST(SquaredNorm, EqualsItsReferenceForAnyNumberOfThreads) {

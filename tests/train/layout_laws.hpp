@@ -26,6 +26,7 @@ struct LayoutCase {
   int64_t lanes = 0;
   bool bf16_exchange = false;
   at::ScalarType compute = at::kFloat;
+  at::ScalarType moments = at::kFloat;
   at::Device device = at::kCPU;
   int64_t head_width = 4;
 };
@@ -107,6 +108,7 @@ inline std::unique_ptr<model::Model> model_of(const LayoutCase& c, parallel::Mes
                                                 .lanes = c.lanes,
                                                 .bf16_exchange = c.bf16_exchange,
                                                 .compute = c.compute,
+                                                .moments = c.moments,
                                                 .device = c.device},
                                       .recompute = c.recompute};
   auto model = std::make_unique<model::Model>(divisible_shape(c), mesh, settings);

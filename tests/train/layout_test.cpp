@@ -108,6 +108,7 @@ TEST(Reproducible, TrajectoriesInBf16AreTheSameToTheBitOnAnyNumberOfRanks) {
   c.kv_heads = 4;
   c.lanes = kLanes;
   c.compute = at::kBFloat16;
+  c.moments = at::kBFloat16;
   const Trajectory one = on_threads(c, 10, 3);
   for (const auto& [replicate, shard, zero] :
        {std::tuple{1, 2, 1}, {2, 1, 2}, {1, 4, 3}, {2, 4, 3}}) {

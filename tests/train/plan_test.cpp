@@ -43,6 +43,7 @@ void check_plan(const LayoutCase& c, comm::Group& world, comm::Control& control)
   layout.bf16_exchange = c.bf16_exchange;
   layout.recompute = c.recompute;
   layout.compute = c.compute;
+  layout.moments = c.moments;
   const plan::Dimensions dimensions = dimensions_of(model->shape());
   const plan::Layout plan = plan_layout(layout, model->shape());
   EXPECT_EQ(plan::parameters(dimensions), model->shape().parameters());
@@ -108,6 +109,7 @@ TEST_P(PlanOnRanks, IsWhatAStepHoldsAndSends) {
         cases.back().bf16_exchange = true;
         cases.push_back(cases[0]);
         cases.back().compute = at::kBFloat16;
+        cases.back().moments = zero % 2 == 0 ? at::kFloat : at::kBFloat16;
         for (const auto& c : cases) check_plan(c, world, control);
       }
     }

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/kernels.hpp"
+#include "kernels/cuda/noise.hpp"
 
 namespace rondo::kernels::cuda {
 namespace {
@@ -27,42 +28,65 @@ Factors factors_of(const AdamW& step) {
           .minus_step_size = static_cast<float>(-step.lr / bias1)};
 }
 
+template <class M>
 struct Buffers {
   const float* grads;
   const float* grad_scale;
   float* weights;
-  float* m;
-  float* v;
+  M* m;
+  M* v;
   Bf16* rounded;
   int64_t count;
+  uint64_t noise_key;
+  int64_t first;
   bool wide;
 };
 
+// The moments of elements from `first` on, rounded where M is bfloat16: each by half of the
+// element's random bits.
+template <int kSize>
+__device__ void store_moments(const float (&m)[kSize], const float (&v)[kSize], float* to_m,
+                              float* to_v, uint64_t /*key*/, int64_t /*first*/) {
+  store<kSize>(m, to_m);
+  store<kSize>(v, to_v);
+}
+template <int kSize>
+__device__ void store_moments(const float (&m)[kSize], const float (&v)[kSize], Bf16* to_m,
+                              Bf16* to_v, uint64_t key, int64_t first) {
+  float rounded_m[kSize], rounded_v[kSize];
+  for (int k = 0; k < kSize; ++k) {
+    const uint32_t random = noise(key, static_cast<uint64_t>(first + k));
+    rounded_m[k] = to_float(round_stochastically(m[k], random));
+    rounded_v[k] = to_float(round_stochastically(v[k], random >> 16));
+  }
+  store<kSize>(rounded_m, to_m);
+  store<kSize>(rounded_v, to_v);
+}
+
 // Products that are added to something are written fmaf, as on the CPU: the bits are the same.
-__global__ void __launch_bounds__(kThreads) update(Factors f, Buffers a) {
+template <class M>
+__global__ void __launch_bounds__(kThreads) update(Factors f, Buffers<M> a) {
   const int64_t mine = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   const float scale = *a.grad_scale;
-  for_each_of<float>(
-      a.count, a.wide, mine, int64_t{gridDim.x} * kThreads, [&](int64_t i, auto width) {
-        constexpr int kSize = decltype(width)::kCount;
-        float grads[kSize], weights[kSize], m[kSize], v[kSize];
-        load<kSize>(a.grads + i, grads);
-        load<kSize>(a.weights + i, weights);
-        load<kSize>(a.m + i, m);
-        load<kSize>(a.v + i, v);
-        for (int k = 0; k < kSize; ++k) {
-          const float g = grads[k] * scale;
-          m[k] = fmaf(f.one_minus_beta1, fmaf(grads[k], scale, -m[k]), m[k]);
-          v[k] = fmaf(v[k], f.beta2, f.one_minus_beta2 * g * g);
-          const float denominator = sqrtf(v[k]) / f.root_bias2 + f.eps;
-          weights[k] = fmaf(weights[k], f.decay, f.minus_step_size * m[k] / denominator);
-        }
-        store<kSize>(m, a.m + i);
-        store<kSize>(v, a.v + i);
-        store<kSize>(weights, a.weights + i);
-        if (a.rounded == nullptr) return;
-        for (int k = 0; k < kSize; ++k) a.rounded[i + k] = from_float<Bf16>(weights[k]);
-      });
+  for_each_of<M>(a.count, a.wide, mine, int64_t{gridDim.x} * kThreads, [&](int64_t i, auto width) {
+    constexpr int kSize = decltype(width)::kCount;
+    float grads[kSize], weights[kSize], m[kSize], v[kSize];
+    load<kSize>(a.grads + i, grads);
+    load<kSize>(a.weights + i, weights);
+    load<kSize>(a.m + i, m);
+    load<kSize>(a.v + i, v);
+    for (int k = 0; k < kSize; ++k) {
+      const float g = grads[k] * scale;
+      m[k] = fmaf(f.one_minus_beta1, fmaf(grads[k], scale, -m[k]), m[k]);
+      v[k] = fmaf(v[k], f.beta2, f.one_minus_beta2 * g * g);
+      const float denominator = sqrtf(v[k]) / f.root_bias2 + f.eps;
+      weights[k] = fmaf(weights[k], f.decay, f.minus_step_size * m[k] / denominator);
+    }
+    store_moments<kSize>(m, v, a.m + i, a.v + i, a.noise_key, a.first + i);
+    store<kSize>(weights, a.weights + i);
+    if (a.rounded == nullptr) return;
+    for (int k = 0; k < kSize; ++k) a.rounded[i + k] = from_float<Bf16>(weights[k]);
+  });
 }
 
 // As the CPU adds: blocks of elements, sixteen sums in each, then the last elements, in order.
@@ -114,21 +138,28 @@ __global__ void __launch_bounds__(kNormThreads)
 
 }  // namespace
 
-void adamw(const AdamW& step, const float* grads, const float* grad_scale, float* weights, float* m,
-           float* v, Bf16* rounded, int64_t count, Stream stream) {
+template <class M>
+void adamw(const AdamW& step, const float* grads, const float* grad_scale, float* weights, M* m,
+           M* v, Bf16* rounded, int64_t count, Stream stream) {
   if (count == 0) return;
-  const Buffers a = {.grads = grads,
-                     .grad_scale = grad_scale,
-                     .weights = weights,
-                     .m = m,
-                     .v = v,
-                     .rounded = rounded,
-                     .count = count,
-                     .wide = is_wide(Vector<float>::kSize, grads, weights, m, v)};
-  const unsigned blocks = blocks_of(count, int64_t{kThreads} * Vector<float>::kSize);
-  launch(update, dim3{blocks < kMostBlocks ? blocks : kMostBlocks}, dim3{kThreads}, 0, stream,
+  const Buffers<M> a = {.grads = grads,
+                        .grad_scale = grad_scale,
+                        .weights = weights,
+                        .m = m,
+                        .v = v,
+                        .rounded = rounded,
+                        .count = count,
+                        .noise_key = step.noise_key,
+                        .first = step.first,
+                        .wide = is_wide(0, grads, weights, m, v)};
+  const unsigned blocks = blocks_of(count, int64_t{kThreads} * Vector<M>::kSize);
+  launch(update<M>, dim3{blocks < kMostBlocks ? blocks : kMostBlocks}, dim3{kThreads}, 0, stream,
          factors_of(step), a);
 }
+template void adamw<float>(const AdamW&, const float*, const float*, float*, float*, float*, Bf16*,
+                           int64_t, Stream);
+template void adamw<Bf16>(const AdamW&, const float*, const float*, float*, Bf16*, Bf16*, Bf16*,
+                          int64_t, Stream);
 
 int64_t squared_norm_workspace(int64_t count) { return (count + kNormBlock - 1) / kNormBlock; }
 

@@ -74,22 +74,28 @@ __device__ inline void for_each_of(int64_t count, bool wide, int64_t mine, int64
   for (int64_t i = vectors * kSize + mine; i < count; i += all) use(i, Width<1>{});
 }
 
-// `kSize` values from `from` on, as float; aligned to 16 bytes where kSize is that of a Vector.
+// `kSize` values from `from` on, as float; aligned to 16 bytes where kSize is that of Vectors.
 template <int kSize, class T>
 __device__ inline void load(const T* from, float (&values)[kSize]) {
-  if constexpr (kSize == Vector<T>::kSize) {
-    const auto whole = *reinterpret_cast<const Vector<T>*>(from);
-    for (int i = 0; i < kSize; ++i) values[i] = to_float(whole.values[i]);
+  constexpr int kEach = Vector<T>::kSize;
+  if constexpr (kSize % kEach == 0) {
+    for (int first = 0; first < kSize; first += kEach) {
+      const auto whole = *reinterpret_cast<const Vector<T>*>(from + first);
+      for (int i = 0; i < kEach; ++i) values[first + i] = to_float(whole.values[i]);
+    }
   } else {
     for (int i = 0; i < kSize; ++i) values[i] = to_float(from[i]);
   }
 }
 template <int kSize, class T>
 __device__ inline void store(const float (&values)[kSize], T* to) {
-  if constexpr (kSize == Vector<T>::kSize) {
-    Vector<T> whole;
-    for (int i = 0; i < kSize; ++i) whole.values[i] = from_float<T>(values[i]);
-    *reinterpret_cast<Vector<T>*>(to) = whole;
+  constexpr int kEach = Vector<T>::kSize;
+  if constexpr (kSize % kEach == 0) {
+    for (int first = 0; first < kSize; first += kEach) {
+      Vector<T> whole;
+      for (int i = 0; i < kEach; ++i) whole.values[i] = from_float<T>(values[first + i]);
+      *reinterpret_cast<Vector<T>*>(to + first) = whole;
+    }
   } else {
     for (int i = 0; i < kSize; ++i) to[i] = from_float<T>(values[i]);
   }

@@ -83,13 +83,17 @@ void cross_entropy_gradient(T* logits, const int64_t* labels, int64_t first_id, 
                             double factor, Stream stream);
 
 // As kernels::adamw over `count` elements, to the bit: grads * *grad_scale, which lies on the
-// device; weights, m and v float32. `rounded`, where not null, gets the new weights as bf16.
+// device; weights float32, m and v of M, float or Bf16. `rounded`, where not null, gets the new
+// weights as bf16.
 struct AdamW {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   int64_t step = 1;
+  uint64_t noise_key = 0;
+  int64_t first = 0;
 };
-void adamw(const AdamW& step, const float* grads, const float* grad_scale, float* weights, float* m,
-           float* v, Bf16* rounded, int64_t count, Stream stream);
+template <class M>
+void adamw(const AdamW& step, const float* grads, const float* grad_scale, float* weights, M* m,
+           M* v, Bf16* rounded, int64_t count, Stream stream);
 
 // *result = kernels::squared_norm of `count` values, to the bit; both it and the workspace of
 // squared_norm_workspace(count) doubles lie on the device.

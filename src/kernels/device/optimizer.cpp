@@ -12,14 +12,19 @@ namespace rondo::kernels::device {
 void adamw(const AdamStep& step, const at::Tensor& grads, at::Tensor& weights, at::Tensor& m,
            at::Tensor& v) {
   const at::Tensor scale = at::full({1}, step.grad_scale, grads.options());
-  cuda::adamw({.lr = step.lr,
-               .beta1 = step.beta1,
-               .beta2 = step.beta2,
-               .eps = step.eps,
-               .weight_decay = step.weight_decay,
-               .step = step.step},
-              in<float>(grads), in<float>(scale), out<float>(weights), out<float>(m), out<float>(v),
-              nullptr, weights.numel(), stream_of(weights));
+  by_element(m, [&](auto t) {
+    using M = decltype(t);
+    cuda::adamw<M>({.lr = step.lr,
+                    .beta1 = step.beta1,
+                    .beta2 = step.beta2,
+                    .eps = step.eps,
+                    .weight_decay = step.weight_decay,
+                    .step = step.step,
+                    .noise_key = step.noise_key,
+                    .first = step.first},
+                   in<float>(grads), in<float>(scale), out<float>(weights), out<M>(m), out<M>(v),
+                   nullptr, weights.numel(), stream_of(weights));
+  });
 }
 
 at::Tensor squared_norms(std::span<const at::Tensor> flat) {
