@@ -55,6 +55,28 @@ def run_peer(peer, ranks, layers, steps, compiled):
     return _run_process("peer_process.py", arguments, ranks, f"the peer {peer}")
 
 
+def _same_step(options):
+    """The words of `rondo bench step` and of transformers_gpu_process.py for the same step."""
+    words = ["--shape", options.shape, "--seq-len", options.seq_len, "--packs", options.packs]
+    words += ["--micro-packs", options.micro_packs, "--steps", options.steps]
+    words += ["--device", options.device]
+    return words + (["--layers", options.layers] if options.layers else [])
+
+
+def run_rondo_model(binary, options):
+    """The JSON object of `rondo bench step` of a known model, every token trained on."""
+    more = ["--document", options.seq_len, "--train-every", 1, "--moments", options.moments]
+    arguments = ["bench", "step", *_same_step(options), *more]
+    return json.loads(_launch(binary, 1, arguments, {}, "rondo bench step"))
+
+
+def run_transformers(options):
+    """The same figures, as far as they are needed, of transformers."""
+    arguments = [*_same_step(options), "--attention", options.attention]
+    arguments += ["--compile"] if options.compile else []
+    return _run_process("transformers_gpu_process.py", arguments, 1, "transformers")
+
+
 def run_dcp(ranks, size, saves, folder):
     """The same of torch.distributed.checkpoint."""
     arguments = ["--bytes", size, "--saves", saves, "--folder", folder]
@@ -76,7 +98,9 @@ def _run_process(file, arguments, ranks, says):
     with tempfile.TemporaryDirectory(prefix="rondo-compare-") as folder:
         result = Path(folder) / "result.json"
         program = Path(__file__).with_name(file)
-        command = [program, *arguments, "--store", Path(folder) / "store", "--result", result]
+        command = [program, *arguments, "--result", result]
+        if "_gpu_" not in file:
+            command += ["--store", Path(folder) / "store"]
         _launch(sys.executable, ranks, command, settings, says)
         found = json.loads(result.read_text(encoding="ascii"))
     if "error" in found:
