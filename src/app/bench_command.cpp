@@ -4,13 +4,13 @@
 #include <memory>
 
 #include "app/command.hpp"
+#include "app/compute_group.hpp"
 #include "checkpoint/bench_checkpoint.hpp"
 #include "comm/bench_collectives.hpp"
 #include "data/bench_clean.hpp"
 #include "data/bench_pack.hpp"
 #include "train/bench_step.hpp"
 #include "train/calibration.hpp"
-#include "train/device.hpp"
 #include "train/layout.hpp"
 
 namespace rondo::app {
@@ -40,12 +40,11 @@ nlohmann::json bench_step(const BenchOptions& options, Context& context) {
   train::WantedDevice wanted = {"bench step", options.device, options.precision};
   const train::ChosenDevice device =
       train::choose_device(wanted, context.runtime.host(), context.control);
-  const auto group = device.cuda ? comm::make_nccl_group(context.control, device.cuda)
-                                 : context.runtime.make_group();
+  const auto group = compute_group(device, context);
   train::BenchStepSettings step = options.step;
   if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
   step.model.recompute = train::recompute_of({.what = options.recompute});
-  if (wanted.precision == "bf16") step.model.state.compute = at::kBFloat16;
+  step.model.state.compute = train::computing(wanted.device, wanted.precision).compute;
   if (options.moments == "bf16") step.model.state.moments = at::kBFloat16;
   if (device.cuda) step.model.state.device = at::kCUDA;
   step.gpu = device.name;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "app/command.hpp"
+#include "app/compute_group.hpp"
 #include "app/config_options.hpp"
 #include "data/packed_set.hpp"
 #include "train/evaluation.hpp"
@@ -39,7 +40,7 @@ std::string model_path(const EvalOptions& options, const train::Config& config,
 
 base::Exit run(const EvalOptions& options, Context& context) {
   auto& control = context.control;
-  const train::Config config = options.read(control);
+  train::Config config = options.read(control);
   if (options.check_ranks > 0) return base::Exit::kDone;
   const std::string path = model_path(options, config, control);
   const model::Shape shape = train::read_shape(path, control);
@@ -49,7 +50,8 @@ base::Exit run(const EvalOptions& options, Context& context) {
   data.rounds.clear();
   data.heldout_inside.clear();
   if (data.heldout.empty()) base::fail_user("{}: no source has held-out examples.", config.place);
-  const auto group = context.runtime.make_group();
+  const train::ChosenDevice device = train::choose_device(config, context.runtime.host(), control);
+  const auto group = compute_group(device, context);
   train::ensure_packed(data, control, *group, context.console);
   std::vector<std::unique_ptr<data::PackedSet>> sets;
   std::vector<train::Evaluator::Heldout> heldout;
@@ -60,8 +62,11 @@ base::Exit run(const EvalOptions& options, Context& context) {
       heldout.push_back({entry.source, sets.back().get()});
     }
   });
-  context.console.line("evaluating {}", path);
-  model::Model model(shape, *group, false);
+  context.console.line("evaluating {} on {}, {}", path, device.name.empty() ? "CPU" : device.name,
+                       config.precision);
+  parallel::Mesh mesh(*group);
+  model::Model model(shape, mesh,
+                     {.state = train::computing(config.device, config.precision), .recompute = {}});
   train::load_weights(path, model, train::Rows::kSame, control, context.console);
   train::Stepper stepper(model, control);
   const train::Evaluator evaluator(heldout, train::average_of(config), 1, *group, control);

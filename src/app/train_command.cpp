@@ -5,13 +5,13 @@
 #include <string>
 
 #include "app/command.hpp"
+#include "app/compute_group.hpp"
 #include "app/config_options.hpp"
 #include "app/hang_watch.hpp"
 #include "app/stop_signal.hpp"
 #include "app/version.hpp"
 #include "base/environment.hpp"
 #include "train/base_model.hpp"
-#include "train/device.hpp"
 #include "train/run.hpp"
 
 namespace rondo::app {
@@ -29,13 +29,9 @@ Command train_command() {
             // Outlives the groups, whose ends may wait for ranks that are gone.
             HangWatch hang_watch(config, context);
             context.runtime.check_collectives(config.parallel.check_collectives);
-            train::WantedDevice wanted = {config.place, config.device, config.precision};
             const train::ChosenDevice device =
-                train::choose_device(wanted, context.runtime.host(), context.control);
-            config.device = wanted.device;
-            config.precision = wanted.precision;
-            const auto group = device.cuda ? comm::make_nccl_group(context.control, device.cuda)
-                                           : context.runtime.make_group();
+                train::choose_device(config, context.runtime.host(), context.control);
+            const auto group = compute_group(device, context);
             group->set_deadline(config.parallel.deadline_s);
             std::optional<base::Faults> faults;
             context.control.agree(

@@ -48,6 +48,19 @@ void check_own_devices(const std::string& device, comm::Control& control) {
 
 }  // namespace
 
+ChosenDevice choose_device(Config& config, const std::string& host, comm::Control& control) {
+  WantedDevice wanted = {config.place, config.device, config.precision};
+  ChosenDevice chosen = choose_device(wanted, host, control);
+  config.device = wanted.device;
+  config.precision = wanted.precision;
+  return chosen;
+}
+
+parallel::StateSettings computing(const std::string& device, const std::string& precision) {
+  return {.compute = precision == "bf16" ? at::kBFloat16 : at::kFloat,
+          .device = device == "cuda" ? at::kCUDA : at::kCPU};
+}
+
 ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::Control& control) {
   ChosenDevice chosen;
   bool gpus = false;

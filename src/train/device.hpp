@@ -7,6 +7,8 @@
 #include "comm/control.hpp"
 #include "comm/group.hpp"
 #include "comm/nccl_group.hpp"
+#include "parallel/unit.hpp"
+#include "train/config.hpp"
 
 namespace rondo::train {
 
@@ -23,9 +25,13 @@ struct WantedDevice {
   std::string precision;  // auto, fp32 or bf16
 };
 
-// Collective over all ranks. `auto` of what is wanted becomes what is chosen. The GPU of a rank is
-// the one of its number on its host among those that it sees, or the only one.
-// UserError when GPUs are asked for and a rank has none, or shares its own with another.
+// Each is collective over all ranks. `auto` of what is wanted becomes what is chosen. The GPU of a
+// rank is the one of its number on its host among those that it sees, or the only one. UserError
+// when GPUs are asked for and a rank has none, or shares its own with another.
+ChosenDevice choose_device(Config& config, const std::string& host, comm::Control& control);
 ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::Control& control);
+
+// How a model computes that was chosen for; without a training's part of the settings.
+parallel::StateSettings computing(const std::string& device, const std::string& precision);
 
 }  // namespace rondo::train

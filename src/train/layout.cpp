@@ -10,6 +10,7 @@
 #include "base/slice.hpp"
 #include "base/units.hpp"
 #include "model/weights.hpp"
+#include "train/device.hpp"
 #include "train/plan_of.hpp"
 
 namespace rondo::train {
@@ -216,9 +217,10 @@ Layout choose_layout(const Config& config, const model::Shape& shape, const Mach
   layout.recompute = recompute_of(config.recompute);
   if (parallel.reproducible) layout.lanes = parallel.reduction_lanes;
   layout.bf16_exchange = parallel.gradient_exchange == "bf16";
-  if (config.precision == "bf16") layout.compute = at::kBFloat16;
+  const parallel::StateSettings computed = computing(config.device, config.precision);
+  layout.compute = computed.compute;
+  layout.device = computed.device;
   if (config.moments == "bf16") layout.moments = at::kBFloat16;
-  if (config.device == "cuda") layout.device = at::kCUDA;
   bool fits = false;
   for (const int64_t tensor : tensor_sizes(config, shape, machine.hosts)) {
     model::check_tensor_size(shape, tensor, config.place + ": parallel.tensor");

@@ -1,6 +1,7 @@
 """bf16 weights and activations in the whole program: near to fp32, the same bits stopped and
 resumed and on any number of ranks in reproducible mode; and a device that is not there."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -38,6 +39,16 @@ class PrecisionTest(harness.RunTest):
         for a, b in zip(rounded, exact, strict=True):
             self.assertLess(abs(a / b - 1), 0.01)
         self.assertNotEqual(rounded, exact)
+
+        # What is evaluated afterwards is what was evaluated in the run: the rounded weights.
+        events = harness.json_lines(self.run_folder("rounded") / "events.jsonl")
+        rows = [event["evaluate"] for event in events if event["event"] == "evaluated"]
+        for precision, same in (("bf16", True), ("fp32", False)):
+            config = self.recipe_of("rounded", precision=precision)
+            done = harness.rondo("eval", config)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            found = json.loads(done.stdout.splitlines()[-1])[0]["heldout"]
+            self.assertEqual(found == rows[-1], same, (precision, found, rows[-1]))
 
     def test_stopped_and_resumed_is_the_uninterrupted_run(self):
         self.train(self.recipe_of("straight", moments="bf16"), ranks=2)
