@@ -101,6 +101,16 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
   }
   try {
     return static_cast<int>(dispatch(parser, commands, context, argc, argv));
+  } catch (const c10::OutOfMemoryError& error) {
+    fail(runtime,
+         base::SystemError(fmt::format(
+             "The memory of the GPU is used up: {} Use a smaller batch.micro_packs, recompute: "
+             "block, parallel.zero: 3, moments: bf16 or more ranks; `rondo plan` shows what takes "
+             "how much.",
+             error.what_without_backtrace())));
+  } catch (const c10::AcceleratorError& error) {
+    fail(runtime, base::SystemError(fmt::format("The GPU failed: {} Look at dmesg and nvidia-smi.",
+                                                error.what_without_backtrace())));
   } catch (const std::exception& error) {
     fail(runtime, error);
   }

@@ -10,9 +10,10 @@ namespace rondo::comm {
 struct CudaDevice {
   std::string name;    // "NVIDIA H200"
   std::string bus_id;  // of the host's PCI bus: two with the same are one device
+  int major = 0;       // of the compute capability
 };
 
-// Those of CUDA_VISIBLE_DEVICES, by index. Opens none of them.
+// Those of CUDA_VISIBLE_DEVICES, by index. Opens none of them. SystemError when CUDA fails.
 std::vector<CudaDevice> cuda_devices();
 
 // Bytes that are free on a device; opens it.

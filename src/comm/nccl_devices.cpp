@@ -18,7 +18,7 @@ std::vector<CudaDevice> cuda_devices() {
     TRY_CUDA(cudaGetDeviceProperties(&properties, index));
     std::array<char, 32> id{};
     TRY_CUDA(cudaDeviceGetPCIBusId(id.data(), static_cast<int>(id.size()), index));
-    devices.push_back({.name = properties.name, .bus_id = id.data()});
+    devices.push_back({.name = properties.name, .bus_id = id.data(), .major = properties.major});
   }
   return devices;
 }

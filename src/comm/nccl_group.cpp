@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -105,7 +106,8 @@ class Communicator {
     TRY_NCCL(ncclCommSplit(parent.handle_, color, key, &handle_, nullptr));
   }
   ~Communicator() {
-    if (failed_) {
+    // What an error leaves under way would be waited for otherwise.
+    if (failed_ || std::uncaught_exceptions() > 0) {
       ncclCommAbort(handle_);
     } else {
       ncclCommDestroy(handle_);

@@ -55,7 +55,8 @@ void swiglu_backward(const at::Tensor& dout_tf, at::Tensor& gate_up_t2f);
 
 // Causal attention inside each document, grouped key/value heads, scale 1/sqrt(c).
 // qkv [t, (h + 2k) * c]: query heads, key heads, value heads end to end in each row.
-// out [t, h * c] (zero on padding rows), logsumexp [h, t] saved for the backward.
+// out [t, h * c] (zero on padding rows, on a GPU anything finite, of which nothing comes),
+// logsumexp [h, t] saved for the backward.
 struct AttentionShape {
   int64_t heads = 0;
   int64_t kv_heads = 0;
@@ -118,8 +119,8 @@ void embed_backward(const at::Tensor& dout_td, const at::Tensor& tokens_t, at::T
                     int64_t first_id = 0);
 
 // AdamW (Loshchilov and Hutter 2019), PyTorch's order of operations, over flat float32 buffers of
-// equal length: m, v, weights updated in place from grads * grad_scale. m and v may both be bfloat16:
-// the weights are updated from the exact new ones, which are then rounded stochastically
+// equal length: m, v, weights updated in place from grads * grad_scale. m and v may both be
+// bfloat16: the weights are updated from the exact new ones, which are then rounded stochastically
 // (kernels/cuda/noise.hpp).
 struct AdamStep {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;

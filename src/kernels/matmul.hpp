@@ -1,7 +1,7 @@
 // Matrix products of the linear layers: out = a b^T (forward), a b (gradient of the
 // input) and a^T b (gradient of the weight).
 //
-// Of float32 or bfloat16, added up in float32; on a CUDA device by cuBLASLt, on the CPU by one of
+// Of float32 or bfloat16, added up in float32; on a CUDA device by cuBLAS, on the CPU by one of
 // two ways (bfloat16 by way of float32): rondo's own blocks (kernels/matmul_blocks.hpp) and ATen.
 // Own results are the same to the last bit for any number of threads, and a row of out does not
 // depend on how many other rows there are; of ATen neither is known. NaN and infinity go their way

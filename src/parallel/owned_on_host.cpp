@@ -14,9 +14,10 @@ bool is_here(const at::Tensor& tensor) {
 
 OwnedOnHost::OwnedOnHost(const Unit& unit, bool moments) : unit_(unit) {
   const StateSettings& settings = unit.settings();
+  // Zero, as what no parameter is has to stay when write() brings all of it back.
   const auto copy = [&] {
     const auto pinned = at::TensorOptions(at::kFloat).pinned_memory(!settings.device.is_cpu());
-    return at::empty({unit.layout().shard_numel()}, pinned);
+    return at::zeros({unit.layout().shard_numel()}, pinned);
   };
   if (!settings.device.is_cpu()) weights_ = copy();
   if (!moments) return;

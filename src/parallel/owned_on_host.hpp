@@ -10,7 +10,7 @@ namespace rondo::parallel {
 
 class OwnedOnHost {
  public:
-  // With Adam's moments or without. `unit` must outlive this. A copy holds nothing yet.
+  // With Adam's moments or without. `unit` must outlive this. A copy holds zeros yet.
   OwnedOnHost(const Unit& unit, bool moments);
 
   // From the segment's begin on.

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -15,6 +16,8 @@ namespace {
 // Open MPI over shared memory is fastest at 1-4 MiB per call. A device takes a unit whole: few and
 // large operations.
 constexpr int64_t kMpiBucket = (int64_t{4} << 20) / 4;
+// Elements of a rank's part that whole parameters are gathered by.
+constexpr int64_t kWholePiece = int64_t{4} << 20;
 
 BucketSize bucket_size(Mesh& mesh, const StateSettings& settings) {
   return {.elements = settings.device.is_cpu() ? kMpiBucket : int64_t{1} << 40,
@@ -174,15 +177,34 @@ at::Tensor Unit::whole_local(size_t i) {
   end_gather();
   const base::Slice wanted = {layout_.offset(i), layout_.offset(i) + layout_.local(i).numel()};
   at::Tensor result = at::empty({wanted.size()}, zeros(0).options());
+  const int64_t ranks = mesh_.shard().size();
   for (size_t b = 0; b < layout_.buckets().size(); ++b) {
     const base::Slice bucket = layout_.buckets()[b];
-    const base::Slice part = base::intersect(bucket, wanted);
-    if (part.empty()) continue;
-    at::Tensor all = pool_.take(bucket.size());
-    mesh_.shard().all_gather(all, owned_weights(b), comm::Purpose::kWeights).wait();
-    result.narrow(0, part.begin - wanted.begin, part.size())
-        .copy_(all.narrow(0, part.begin - bucket.begin, part.size()));
-    pool_.give(std::move(all));
+    const int64_t part = bucket.size() / ranks;
+    // A piece of every rank's part at a time: a bucket may be a unit.
+    for (int64_t offset = 0; offset < part; offset += kWholePiece) {
+      const int64_t size = std::min(kWholePiece, part - offset);
+      std::vector<base::Slice> of_rank;  // that are wanted
+      bool any = false;
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        const int64_t begin = bucket.begin + rank * part + offset;
+        of_rank.push_back(base::intersect({begin, begin + size}, wanted));
+        any = any || !of_rank.back().empty();
+      }
+      if (!any) continue;
+      const at::Tensor all = at::empty({ranks, size}, result.options());
+      mesh_.shard()
+          .all_gather(all.view({-1}), owned_weights(b).narrow(0, offset, size),
+                      comm::Purpose::kWeights)
+          .wait();
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        const base::Slice& found = of_rank[static_cast<size_t>(rank)];
+        if (found.empty()) continue;
+        result.narrow(0, found.begin - wanted.begin, found.size())
+            .copy_(all[rank].narrow(0, found.begin - (bucket.begin + rank * part + offset),
+                                    found.size()));
+      }
+    }
   }
   return result.view(layout_.local(i).shape);
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <limits>
 #include <string_view>
@@ -48,7 +49,13 @@ Peak data_sheet_peak(const std::string& gpu) {
       {"B200", 2250},      {"L40S", 362},       {"L40", 181},    {"L4", 121},
       {"RTX 4090", 165.2}, {"A10", 125},        {"A30", 165},    {"A40", 149.7}};
   for (const Known& known : kKnown) {
-    if (gpu.find(known.name) != std::string::npos) return {.flops = known.tera_flops * 1e12};
+    const size_t at = gpu.find(known.name);
+    if (at == std::string::npos) continue;
+    // A whole word: an A4000 is no A40.
+    const size_t end = at + known.name.size();
+    if (at > 0 && std::isalnum(static_cast<unsigned char>(gpu[at - 1])) != 0) continue;
+    if (end < gpu.size() && std::isalnum(static_cast<unsigned char>(gpu[end])) != 0) continue;
+    return {.flops = known.tera_flops * 1e12};
   }
   return {};
 }

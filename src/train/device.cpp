@@ -18,16 +18,21 @@ namespace {
 void compute_deterministically() {
   at::Context& context = at::globalContext();
   // Read by cuBLAS when it starts.
-  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/1);
   context.setDeterministicAlgorithms(true, /*warn_only=*/false);
   context.setDeterministicFillUninitializedMemory(false);
   context.setAllowBF16ReductionCuBLAS(false);
+  context.setFloat32MatmulPrecision("highest");
 }
 
-// Of the GPUs that this rank sees, its own; -1: it sees none.
-int own_index(int local_rank, size_t seen) {
-  if (seen == 0) return -1;
-  return seen == 1 ? 0 : local_rank % static_cast<int>(seen);
+// What our kernels and flash attention are for.
+constexpr int kLeastCapability = 8;
+
+// Of the GPUs that this rank sees, its own; -1: it sees none, or one that is too old.
+int own_index(int local_rank, const std::vector<comm::CudaDevice>& seen) {
+  if (seen.empty()) return -1;
+  const int index = seen.size() == 1 ? 0 : local_rank % static_cast<int>(seen.size());
+  return seen[static_cast<size_t>(index)].major >= kLeastCapability ? index : -1;
 }
 
 // Collective. UserError where two ranks have one device.
@@ -66,8 +71,9 @@ ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::
   bool gpus = false;
   if (wanted.device != "cpu") {
     const comm::Hosts hosts = comm::hosts_of(control.gather_text(host));
-    const std::vector<comm::CudaDevice> seen = comm::cuda_devices();
-    chosen.index = own_index(hosts.local_rank(control.rank()), seen.size());
+    std::vector<comm::CudaDevice> seen;
+    control.agree([&] { seen = comm::cuda_devices(); });
+    chosen.index = own_index(hosts.local_rank(control.rank()), seen);
     gpus = control.all_true(chosen.index >= 0);
     control.agree([&] {
       if (gpus || wanted.device == "auto" || chosen.index >= 0) return;
@@ -75,8 +81,9 @@ ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::
           "{}: device is cuda, but {} Use device: cpu, or look at nvidia-smi and "
           "CUDA_VISIBLE_DEVICES there.",
           wanted.place,
-          comm::has_nccl() ? "a rank on " + host + " sees no GPU."
-                           : "this rondo was built without CUDA (docs/install.md: RONDO_CUDA).");
+          comm::has_nccl()
+              ? "a rank on " + host + " sees no GPU of compute capability 8.0 or newer."
+              : "this rondo was built without CUDA (docs/install.md: RONDO_CUDA).");
     });
     if (gpus) {
       const comm::CudaDevice& own = seen[static_cast<size_t>(chosen.index)];

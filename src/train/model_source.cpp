@@ -113,40 +113,59 @@ void ModelOnHost::read() {
   for (parallel::OwnedOnHost& unit : units_) unit.read();
 }
 
+namespace {
+
+// What this rank writes of a unit whose first tensor in logical_tensors() is `first`.
+void add_pieces(const parallel::Unit& unit, const parallel::OwnedOnHost& host, size_t first,
+                bool optimizer, std::vector<checkpoint::Piece>& pieces) {
+  const size_t kinds = optimizer ? 3 : 1;
+  parallel::for_each_written_block(unit, [&](size_t i, const parallel::StoredBlock& block,
+                                             const parallel::OwnedSegment& segment) {
+    const auto add = [&](size_t kind, const float* data) {
+      pieces.push_back(
+          {first + i * kinds + kind, block.global, data + block.local, block.local_stride});
+    };
+    add(0, host.weights(segment));
+    if (!optimizer) return;
+    add(1, host.exp_avg(segment));
+    add(2, host.exp_avg_sq(segment));
+  });
+}
+
+size_t tensors_of(const parallel::Unit& unit, bool optimizer) {
+  return unit.parameters().size() * (optimizer ? 3 : 1);
+}
+
+}  // namespace
+
 std::vector<checkpoint::Piece> ModelOnHost::pieces() const {
   std::vector<checkpoint::Piece> pieces;
-  const size_t kinds = optimizer_ ? 3 : 1;
-  size_t first = 0;  // index in logical_tensors() of this unit's first parameter
+  size_t first = 0;
   for (size_t u = 0; u < units_.size(); ++u) {
-    const parallel::Unit& unit = model_.unit(u);
-    const parallel::OwnedOnHost& host = units_[u];
-    parallel::for_each_written_block(unit, [&](size_t i, const parallel::StoredBlock& block,
-                                               const parallel::OwnedSegment& segment) {
-      const size_t tensor = first + i * kinds;
-      const auto add = [&](size_t kind, const float* data) {
-        pieces.push_back({tensor + kind, block.global, data + block.local, block.local_stride});
-      };
-      add(0, host.weights(segment));
-      if (!optimizer_) return;
-      add(1, host.exp_avg(segment));
-      add(2, host.exp_avg_sq(segment));
-    });
-    first += unit.parameters().size() * kinds;
+    add_pieces(model_.unit(u), units_[u], first, optimizer_, pieces);
+    first += tensors_of(model_.unit(u), optimizer_);
   }
   return pieces;
 }
 
 std::string digest_of(const model::Model& model, bool optimizer) {
   const auto tensors = logical_tensors(model, optimizer);
-  ModelOnHost host(model, optimizer);
-  host.read();
   uint64_t sum = 0;
-  for (const auto& piece : host.pieces()) {
-    for (int64_t k = 0; k < piece.elements.count; ++k) {
-      const base::Slice run = piece.elements.run(k);
-      sum += checkpoint::digest_part(tensors[piece.tensor].name, run.begin,
-                                     piece.data + k * piece.data_stride, run.size());
+  size_t first = 0;
+  // Unit by unit, so that of a model on a device no more is copied at a time.
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    parallel::OwnedOnHost host(model.unit(u), optimizer);
+    host.read();
+    std::vector<checkpoint::Piece> pieces;
+    add_pieces(model.unit(u), host, first, optimizer, pieces);
+    for (const auto& piece : pieces) {
+      for (int64_t k = 0; k < piece.elements.count; ++k) {
+        const base::Slice run = piece.elements.run(k);
+        sum += checkpoint::digest_part(tensors[piece.tensor].name, run.begin,
+                                       piece.data + k * piece.data_stride, run.size());
+      }
     }
+    first += tensors_of(model.unit(u), optimizer);
   }
   const at::Tensor all = at::full({1}, std::bit_cast<int64_t>(sum), at::kLong);
   model.mesh().world().all_sum(all, comm::Purpose::kControl).wait();

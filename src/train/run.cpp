@@ -465,11 +465,6 @@ base::Exit run(const Config& config, comm::Control& control, comm::Group& group,
   } catch (const base::UserError&) {
     run.forget_starts_here();
     throw;
-  } catch (const c10::OutOfMemoryError& error) {
-    throw base::SystemError(fmt::format(
-        "The memory of the GPU is used up: {} Use a smaller batch.micro_packs, recompute: block, "
-        "parallel.zero: 3, moments: bf16 or more ranks; `rondo plan` shows what takes how much.",
-        error.what_without_backtrace()));
   }
 }
 

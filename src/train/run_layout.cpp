@@ -64,9 +64,15 @@ bool room_for_snapshot(const Config& config, const Layout& layout, const Machine
                        int64_t snapshot_bytes) {
   const std::string& wanted = config.checkpoint.background;
   if (wanted == "off") return false;
-  // Beside a GPU the host holds a copy of what is saved as well.
-  const int64_t room = machine.host_memory > 0 ? machine.host_memory - snapshot_bytes
-                                               : machine.memory - layout.memory.peak();
+  if (!layout.device.is_cpu()) {
+    // The copy that every save takes is the snapshot.
+    if (snapshot_bytes <= machine.host_memory) return true;
+    base::fail_user(
+        "{}: a save copies {} of each rank from its GPU to the host, which has {} for it. Use "
+        "more ranks, or fewer on a host.",
+        config.place, base::format_bytes(snapshot_bytes), base::format_bytes(machine.host_memory));
+  }
+  const int64_t room = machine.memory - layout.memory.peak();
   if (machine.memory == 0 || snapshot_bytes <= room) return true;
   if (wanted == "auto") return false;
   base::fail_user(

@@ -84,10 +84,25 @@ int writer_group(const std::vector<std::string>& hosts, int rank, int64_t writer
   return static_cast<int>(host * std::ssize(hosts) + place * writers / on_host);
 }
 
+namespace {
+
+bool on_device(const model::Model& model) { return !model.settings().state.device.is_cpu(); }
+
+}  // namespace
+
 int64_t Saver::snapshot_bytes(const model::Model& model) {
   int64_t elements = 0;
-  for (const auto& piece : ModelOnHost(model, true).pieces()) elements += piece.elements.size();
-  return 4 * elements;
+  for (size_t u = 0; u < model.unit_count(); ++u) {
+    const parallel::Unit& unit = model.unit(u);
+    if (on_device(model)) {  // all that it owns, padding included
+      elements += unit.layout().shard_numel();
+      continue;
+    }
+    parallel::for_each_written_block(
+        unit, [&](size_t /*parameter*/, const parallel::StoredBlock& block,
+                  const parallel::OwnedSegment& /*segment*/) { elements += block.global.size(); });
+  }
+  return int64_t{3 * sizeof(float)} * elements;
 }
 
 Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
@@ -98,9 +113,11 @@ Saver::Saver(const Config& config, model::Model& model, comm::Control& control,
       console_(console),
       settings_(std::move(settings)),
       folder_(checkpoints_of(config)),
-      host_(model, true),
-      writer_(control, settings_.background ? snapshot_bytes(model) / 4 : 0),
-      last_begin_(Clock::now()) {}
+      // The copy of what is on a device is a snapshot by itself.
+      writer_(control, settings_.background && !on_device(model) ? snapshot_bytes(model) / 4 : 0),
+      last_begin_(Clock::now()) {
+  if (on_device(model)) host_.emplace(model, true);
+}
 
 Saver::~Saver() {
   if (sweeper_.joinable()) sweeper_.join();
@@ -148,8 +165,9 @@ void Saver::begin(const RunState& state, const std::string& name, bool must) {
   request.name = name;
   request.step = state.step;
   request.tensors = logical_tensors(model_, true);
-  host_.read();
-  request.pieces = host_.pieces();
+  if (!host_) host_.emplace(model_, true);
+  host_->read();
+  request.pieces = host_->pieces();
   request.state = state.to_json(config_);
   request.writer_group = settings_.writer_group;
   request.finite = true;
@@ -181,6 +199,7 @@ void Saver::finish(bool must) {
   } catch (const base::SystemError& error) {
     return failed(error.what(), must);
   }
+  if (!on_device(model_)) host_.reset();
   if (!result.not_finite.empty()) {
     // A step can leave weights that are not numbers; the next one would only see it in its loss.
     throw base::SystemError(fmt::format(

@@ -57,7 +57,7 @@ class Saver {
   Saver(const Saver&) = delete;
   Saver& operator=(const Saver&) = delete;
 
-  // Bytes of a snapshot of this rank.
+  // Bytes of a snapshot of this rank; where the model lies on a device, of its copy on the host.
   static int64_t snapshot_bytes(const model::Model& model);
 
   // Whether the step just done is one to save after; `steps_per_epoch` of the round. The clock is
@@ -102,7 +102,8 @@ class Saver {
   base::Console& console_;
   const Settings settings_;
   const std::string folder_;
-  ModelOnHost host_;
+  // Of what is saved: on a device for good, elsewhere while a save is under way.
+  std::optional<ModelOnHost> host_;
   checkpoint::Writer writer_;
   std::string saving_;  // name of what is under way
   int64_t saving_step_ = 0;

@@ -125,6 +125,8 @@ double Stepper::gradient_norm(const std::vector<parallel::OwnedSquaredNorms>& no
 bool Stepper::any_of_tensor_ranks(bool mine) {
   comm::Group& tensor = model_.mesh().tensor();
   if (tensor.size() == 1) return mine;
+  // By the host, so that it does not wait for the device; what any rank meets ends the step.
+  if (!model_.settings().state.device.is_cpu()) return control_.any_true(mine);
   const at::Tensor any = at::full({1}, mine ? 1 : 0, at::kInt);
   tensor.all_max(any, comm::Purpose::kMetrics).wait();
   return any.item<int>() != 0;

@@ -4,12 +4,14 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <mutex>
 #include <tuple>
 
 #include "base/error.hpp"
 #include "comm/local_world.hpp"
 #include "parallel/copies.hpp"
+#include "parallel/owned_on_host.hpp"
 #include "parallel/reduction.hpp"
 
 namespace rondo::parallel {
@@ -320,6 +322,32 @@ TEST(Reduction, LanesGiveTheSameBitsForEveryNumberOfRanks) {
       }
     });
   }
+}
+
+// Copies of moments that are not float32 go back with zeros where no parameter is, and what was
+// there before stays when it was read.
+TEST(OwnedOnHost, BringsBackWhatWasReadAndElseZeros) {
+  const auto group = comm::make_self_group();
+  Mesh mesh(*group);
+  BufferPool pool;
+  const Unit unit("u", split_parameters(), mesh,
+                  {.training = true, .compute = at::kBFloat16, .moments = at::kBFloat16}, pool);
+  OwnedOnHost host(unit, true);
+  unit.exp_avg().fill_(0.5);
+  host.read();
+  const OwnedSegment& segment = unit.layout().segments()[1];
+  EXPECT_EQ(host.exp_avg(segment)[0], 0.5F);
+  host.exp_avg(segment)[0] = 0.75F;
+  unit.exp_avg().zero_();
+  host.write();
+  EXPECT_EQ(unit.exp_avg()[segment.shard_offset].item<float>(), 0.75F);
+  EXPECT_EQ(unit.exp_avg()[segment.shard_offset + 1].item<float>(), 0.5F);
+
+  unit.exp_avg_sq().fill_(std::nan(""));
+  OwnedOnHost(unit, true).write();
+  EXPECT_EQ(unit.exp_avg_sq().count_nonzero().item<int64_t>(), 0);
+  // Weights are their own memory here.
+  EXPECT_EQ(host.weights(segment), unit.owned_weights(segment).const_data_ptr<float>());
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ void flash(const Parts& parts, const AttentionHeads& heads, const PackedLayout& 
 void flash_backward(const at::Tensor& dout, const Parts& parts, const at::Tensor& out,
                     const at::Tensor& logsumexp, const AttentionHeads& heads,
                     const PackedLayout& layout, const Parts& gradients) {
-  const at::Tensor no_dropout = at::zeros({2}, dout.options().dtype(at::kUInt64));
+  const at::Tensor no_dropout = at::empty({2}, dout.options().dtype(at::kUInt64));
   const auto result = at::_flash_attention_backward(
       dout.view_as(parts.q), parts.q, parts.k, parts.v, out.view_as(parts.q),
       logsumexp.view({heads.shape.heads, -1}), layout.boundaries, layout.boundaries,

@@ -5,7 +5,7 @@
 
 namespace rondo::kernels::device {
 
-// cuBLASLt by way of ATen. A bfloat16 product that is added to float32 is added up in float32 all
+// cuBLAS by way of ATen. A bfloat16 product that is added to float32 is added up in float32 all
 // the way (`out_dtype`).
 void matmul(const at::Tensor& a, const at::Tensor& b, at::Tensor& out, bool accumulate) {
   const bool widens = out.scalar_type() != a.scalar_type();
