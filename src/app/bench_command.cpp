@@ -44,35 +44,39 @@ nlohmann::json bench_step(const BenchOptions& options, Context& context) {
   train::BenchStepSettings step = options.step;
   if (!options.layout.empty()) step.mesh = train::parse_mesh(options.layout);
   step.model.recompute = train::recompute_of({.what = options.recompute});
-  step.model.state.compute = train::computing(wanted.device, wanted.precision).compute;
-  if (options.moments == "bf16") step.model.state.moments = at::kBFloat16;
-  if (device.cuda) step.model.state.device = at::kCUDA;
+  const auto computed = train::computing(wanted.device, wanted.precision, options.moments);
+  step.model.state.compute = computed.compute;
+  step.model.state.moments = computed.moments;
+  step.model.state.device = computed.device;
   step.gpu = device.name;
   return train::bench_step(step, *group, context.control);
 }
 
-base::Exit run(const BenchOptions& options, Context& context) {
-  const auto group = context.runtime.make_group();
-  nlohmann::json result;
-  if (options.what == "step") {
-    result = bench_step(options, context);
-  } else if (options.what == "collectives") {
-    result = comm::bench_collectives(*group, options.repeats);
-  } else if (options.what == "gemm") {
-    const double flops = train::calibrate(*group);
-    result = {{"bench", "gemm"},
-              {"ranks", group->size()},
-              {"threads_per_rank", at::get_num_threads()},
-              {"calibration_flops", flops}};
-  } else if (options.what == "checkpoint") {
-    result = checkpoint::bench_checkpoint(options.checkpoint, context.control);
-  } else if (options.what == "data") {
-    result = data::bench_clean(options.examples, options.seed, context.control, *group);
-  } else {
+nlohmann::json measure(const BenchOptions& options, Context& context) {
+  if (options.what == "step") return bench_step(options, context);
+  if (options.what == "checkpoint") {
+    return checkpoint::bench_checkpoint(options.checkpoint, context.control);
+  }
+  if (options.what == "pack") {
+    nlohmann::json result;
     context.control.on_first([&] { result = data::bench_pack(options.documents, options.seed); });
     result["bench"] = "pack";
+    return result;
   }
-  context.console.line("{}", result.dump(2));
+  const auto group = context.runtime.make_group();
+  if (options.what == "collectives") return comm::bench_collectives(*group, options.repeats);
+  if (options.what == "data") {
+    return data::bench_clean(options.examples, options.seed, context.control, *group);
+  }
+  const double flops = train::calibrate(*group);
+  return {{"bench", "gemm"},
+          {"ranks", group->size()},
+          {"threads_per_rank", at::get_num_threads()},
+          {"calibration_flops", flops}};
+}
+
+base::Exit run(const BenchOptions& options, Context& context) {
+  context.console.line("{}", measure(options, context).dump(2));
   return base::Exit::kDone;
 }
 

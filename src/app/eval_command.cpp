@@ -66,7 +66,8 @@ base::Exit run(const EvalOptions& options, Context& context) {
                        config.precision);
   parallel::Mesh mesh(*group);
   model::Model model(shape, mesh,
-                     {.state = train::computing(config.device, config.precision), .recompute = {}});
+                     {.state = train::computing(config.device, config.precision, config.moments),
+                      .recompute = {}});
   train::load_weights(path, model, train::Rows::kSame, control, context.console);
   train::Stepper stepper(model, control);
   const train::Evaluator evaluator(heldout, train::average_of(config), 1, *group, control);

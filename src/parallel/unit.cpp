@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/random.hpp"
+#include "parallel/owned_on_host.hpp"
 
 namespace rondo::parallel {
 
@@ -115,21 +116,22 @@ at::Tensor Unit::owned_grads(const OwnedSegment& segment) const {
 
 void Unit::initialise(uint64_t seed) {
   end_gather();
+  OwnedOnHost host(*this, false);
   for_each_owned_run(
       *this, [&](size_t i, base::Slice global, const OwnedSegment& segment, int64_t offset) {
         const Parameter& parameter = parameters()[i];
-        const at::Tensor owned = owned_weights(segment).narrow(0, offset, global.size());
+        const at::Tensor values =
+            at::from_blob(host.weights(segment) + offset, {global.size()}, at::kFloat);
         if (parameter.init_std == 0) {
-          owned.fill_(parameter.init_value);
+          values.fill_(parameter.init_value);
           return;
         }
-        const at::Tensor values = owned.cpu();  // itself, where it is there
         const base::Random random(seed, parameter.name);
         random.normal(static_cast<uint64_t>(global.begin), values.mutable_data_ptr<float>(),
                       global.size());
         values.mul_(parameter.init_std);
-        if (!owned.is_cpu()) owned.copy_(values);
       });
+  host.write();
   mark_changed();
 }
 

@@ -61,8 +61,13 @@ ChosenDevice choose_device(Config& config, const std::string& host, comm::Contro
   return chosen;
 }
 
-parallel::StateSettings computing(const std::string& device, const std::string& precision) {
-  return {.compute = precision == "bf16" ? at::kBFloat16 : at::kFloat,
+parallel::StateSettings computing(const std::string& device, const std::string& precision,
+                                  const std::string& moments) {
+  const auto type_of = [](const std::string& name) {
+    return name == "bf16" ? at::kBFloat16 : at::kFloat;
+  };
+  return {.compute = type_of(precision),
+          .moments = type_of(moments),
           .device = device == "cuda" ? at::kCUDA : at::kCPU};
 }
 

@@ -32,6 +32,7 @@ ChosenDevice choose_device(Config& config, const std::string& host, comm::Contro
 ChosenDevice choose_device(WantedDevice& wanted, const std::string& host, comm::Control& control);
 
 // How a model computes that was chosen for; without a training's part of the settings.
-parallel::StateSettings computing(const std::string& device, const std::string& precision);
+parallel::StateSettings computing(const std::string& device, const std::string& precision,
+                                  const std::string& moments);
 
 }  // namespace rondo::train

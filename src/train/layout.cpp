@@ -217,10 +217,11 @@ Layout choose_layout(const Config& config, const model::Shape& shape, const Mach
   layout.recompute = recompute_of(config.recompute);
   if (parallel.reproducible) layout.lanes = parallel.reduction_lanes;
   layout.bf16_exchange = parallel.gradient_exchange == "bf16";
-  const parallel::StateSettings computed = computing(config.device, config.precision);
+  const parallel::StateSettings computed =
+      computing(config.device, config.precision, config.moments);
   layout.compute = computed.compute;
+  layout.moments = computed.moments;
   layout.device = computed.device;
-  if (config.moments == "bf16") layout.moments = at::kBFloat16;
   bool fits = false;
   for (const int64_t tensor : tensor_sizes(config, shape, machine.hosts)) {
     model::check_tensor_size(shape, tensor, config.place + ": parallel.tensor");

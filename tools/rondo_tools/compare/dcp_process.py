@@ -104,18 +104,17 @@ def main():
     parser.add_argument("--saves", type=int, required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--store", required=True)
-    parser.add_argument("--result", required=True)
+    parser.add_argument("--result", type=Path, required=True, help="the ranks meet beside it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     # Open MPI's names, absent where one rank runs without a launcher.
     rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
     size = int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1"))
-    dist.init_process_group("gloo", store=dist.FileStore(options.store, size), rank=rank,
-                            world_size=size)  # fmt: skip
+    store = dist.FileStore(str(options.result.with_name("store")), size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     result = measure(options)
     if rank == 0:
-        Path(options.result).write_text(json.dumps(result), encoding="ascii")
+        options.result.write_text(json.dumps(result), encoding="ascii")
     dist.barrier()
     dist.destroy_process_group()
     # Threads that PyTorch leaves behind can abort an orderly exit.

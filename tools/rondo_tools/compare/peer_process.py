@@ -155,15 +155,15 @@ def main():
     parser.add_argument("--layers", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--store", required=True, help="file by which the ranks find one another")
-    parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--result", type=Path, required=True, help="the ranks meet beside it")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     # Open MPI's names, absent where one rank runs without a launcher.
     rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
     ranks = int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1"))
+    store = options.result.with_name("store")
     dist.init_process_group(
-        "gloo", init_method=f"file://{options.store}", rank=rank, world_size=ranks,
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=ranks,
         timeout=timedelta(minutes=10),
     )  # fmt: skip
     try:

@@ -99,8 +99,6 @@ def _run_process(file, arguments, ranks, says):
         result = Path(folder) / "result.json"
         program = Path(__file__).with_name(file)
         command = [program, *arguments, "--result", result]
-        if "_gpu_" not in file:
-            command += ["--store", Path(folder) / "store"]
         _launch(sys.executable, ranks, command, settings, says)
         found = json.loads(result.read_text(encoding="ascii"))
     if "error" in found:
