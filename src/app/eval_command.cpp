@@ -12,6 +12,7 @@
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
 #include "train/saver.hpp"
+#include "train/weight_source.hpp"
 
 namespace rondo::app {
 
@@ -52,7 +53,7 @@ base::Exit run(const EvalOptions& options, Context& context) {
   if (data.heldout.empty()) base::fail_user("{}: no source has held-out examples.", config.place);
   const train::ChosenDevice device = train::choose_device(config, context.runtime.host(), control);
   const auto group = compute_group(device, context);
-  train::ensure_packed(data, control, *group, context.console);
+  train::ensure_packed(data.all(), control, *group, context.console);
   std::vector<std::unique_ptr<data::PackedSet>> sets;
   std::vector<train::Evaluator::Heldout> heldout;
   control.agree([&] {

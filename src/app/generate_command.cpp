@@ -20,6 +20,7 @@
 #include "generate/over_ranks.hpp"
 #include "storage/publish.hpp"
 #include "train/model_source.hpp"
+#include "train/weight_source.hpp"
 
 namespace rondo::app {
 namespace {

@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.hpp"
 #include "model/hf_folder.hpp"
 #include "train/model_source.hpp"
+#include "train/weight_source.hpp"
 
 namespace rondo::app {
 namespace {

@@ -23,7 +23,7 @@ base::Exit run(const ConfigOptions& options, Context& context) {
   control.agree([&] { data = train::plan_data(config, vocab); });
   control.on_first([&] { train::check_fresh(config, data); });
   const auto group = context.runtime.make_group();
-  train::ensure_packed(data, control, *group, context.console);
+  train::ensure_packed(data.all(), control, *group, context.console);
   control.on_first([&] { folder->keep(config); });
   context.console.line("packed sets of {} are up to date", config.run_folder());
   return base::Exit::kDone;

@@ -218,7 +218,8 @@ class ConfigWriter {
   template <class T>
   void write_list(const std::string& name, std::vector<T>& values) {
     if constexpr (Described<T>) {
-      line(name + ":" + (values.empty() ? " []" : ""));
+      if (values.empty()) return;
+      line(name + ":");
       for (T& value : values) {
         ConfigWriter inner(indent_ + 4);
         describe(inner, value);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,14 +14,34 @@
 #include "model/hf_config.hpp"
 #include "model/model.hpp"
 #include "parallel/unit.hpp"
+#include "storage/safetensors.hpp"
 
 namespace rondo::model {
 
-// Collective over all ranks. Reads the folder's safetensors into the model, whose shape is the
-// folder's (read_hf_config), but for more ids: their rows are new (model/grow.hpp). UserError that
-// lists every missing, unexpected and wrongly shaped tensor, before anything is read, or every
-// tensor that holds NaN or infinity. Returns remarks for the user (tensors that are in the file and
-// not used).
+// The weights of a folder, read by units of a model whose shape is the folder's (read_hf_config),
+// but for more ids: their rows are new (model/grow.hpp).
+class HfWeights {
+ public:
+  // Collective over all ranks. UserError that lists every missing, unexpected and wrongly shaped
+  // tensor.
+  HfWeights(const std::string& folder, const Shape& shape, comm::Control& control);
+
+  // Not collective. Writes what this rank owns of the unit; a gather must follow.
+  void read(parallel::Unit& unit);
+  // Collective, after the last unit. UserError that lists every tensor in which a rank met NaN or
+  // infinity.
+  void check_finite(comm::Control& control) const;
+  // For the user: tensors that are in the files and not used.
+  const std::vector<std::string>& remarks() const { return remarks_; }
+
+ private:
+  std::string folder_;
+  storage::SafetensorsReader reader_;
+  std::vector<std::string> remarks_;
+  std::set<std::string> not_finite_;
+};
+
+// Collective over all ranks. All of it into the model. Returns the remarks.
 std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control);
 
 // Called on one rank. UserError when a safetensors file is malformed, or names or shapes of its

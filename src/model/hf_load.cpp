@@ -129,33 +129,44 @@ void check_hf(const std::string& folder, const Shape& shape) {
   check_names(folder, shape, storage::SafetensorsReader::open_folder(folder));
 }
 
-std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control) {
-  std::vector<std::string> tolerated;
-  std::string not_finite;  // a name a line
+HfWeights::HfWeights(const std::string& folder, const Shape& shape, comm::Control& control)
+    : folder_(folder) {
   control.agree([&] {
-    const auto reader = storage::SafetensorsReader::open_folder(folder);
-    Shape stored = model.shape();
+    reader_ = storage::SafetensorsReader::open_folder(folder);
+    Shape stored = shape;
     stored.vocab = std::min(stored.vocab, read_hf_config(folder).vocab);
-    tolerated = check_names(folder, stored, reader);
-    if (control.is_first()) check_tied_head(folder, model.shape(), reader);
-    for (size_t u = 0; u < model.unit_count(); ++u) {
-      for (const std::string& name : load(reader, model.unit(u))) not_finite += name + "\n";
-    }
+    const auto unused = check_names(folder, stored, reader_);
+    if (control.is_first()) check_tied_head(folder, shape, reader_);
+    if (unused.empty()) return;
+    remarks_.push_back(fmt::format("{}:{}", folder, list("in the file and not used", unused)));
   });
+}
+
+void HfWeights::read(parallel::Unit& unit) { not_finite_.merge(load(reader_, unit)); }
+
+void HfWeights::check_finite(comm::Control& control) const {
+  std::string mine;  // a name a line
+  for (const std::string& name : not_finite_) mine += name + "\n";
   std::set<std::string> damaged;
-  for (const std::string& names : control.gather_text(not_finite)) {
+  for (const std::string& names : control.gather_text(mine)) {
     std::istringstream lines(names);
     for (std::string name; std::getline(lines, name);) damaged.insert(name);
   }
-  if (!damaged.empty()) {
-    base::fail_user(
-        "{}: the weights are not all finite numbers:{}\nThe model is damaged or "
-        "diverged in training: give another one.",
-        folder, list("with NaN or infinity", {damaged.begin(), damaged.end()}));
-  }
+  if (damaged.empty()) return;
+  base::fail_user(
+      "{}: the weights are not all finite numbers:{}\nThe model is damaged or "
+      "diverged in training: give another one.",
+      folder_, list("with NaN or infinity", {damaged.begin(), damaged.end()}));
+}
+
+std::vector<std::string> load_hf(const std::string& folder, Model& model, comm::Control& control) {
+  HfWeights weights(folder, model.shape(), control);
+  control.agree([&] {
+    for (size_t u = 0; u < model.unit_count(); ++u) weights.read(model.unit(u));
+  });
+  weights.check_finite(control);
   model.gather_weights();
-  if (tolerated.empty()) return {};
-  return {fmt::format("{}:{}", folder, list("in the file and not used", tolerated))};
+  return weights.remarks();
 }
 
 }  // namespace rondo::model

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <set>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/hash.hpp"
 #include "data/mix.hpp"
 #include "train/config_fields.hpp"
 
@@ -67,8 +69,11 @@ void check_trained(const Config& config, size_t i, const std::string& key, const
 void check_round_data(const Config& config, size_t i,
                       const std::function<void(const std::string&)>& say) {
   const RoundSection& round = config.rounds[i];
-  if (round.data.empty() && round.shares.empty()) {
+  if (!round.trains() && round.init.kind != Init::Kind::kMembers) {
     say("has no `data`; name at least one source, as `data: {NAME: 1.0}`.");
+  }
+  if (!round.trains() && (round.epochs || round.steps || round.tokens)) {
+    say("has a length but no `data`; name at least one source, as `data: {NAME: 1.0}`.");
   }
   if (!round.data.empty() && !round.shares.empty()) {
     say("has both `data` (passes) and `shares`; give one of them.");
@@ -112,6 +117,109 @@ void check_round_mix(const Config& config, size_t i,
   for (const auto& entry : round.shares) check(entry.first);
 }
 
+bool has_heldout(const Config& config, const std::string& name) {
+  return std::ranges::any_of(config.sources, [&](const auto& entry) {
+    return entry.first == name && entry.second.heldout.given();
+  });
+}
+
+std::optional<size_t> round_named(const Config& config, const std::string& name, size_t before) {
+  for (size_t k = 0; k < before; ++k) {
+    if (config.rounds[k].name == name) return k;
+  }
+  return {};
+}
+
+// The names of rounds before `i`, for a name that is none of them.
+std::string no_such_round(const Config& config, size_t i, const std::string& name) {
+  std::vector<std::string> names = {"base"};
+  for (size_t k = 0; k < i; ++k) names.push_back(config.rounds[k].name);
+  const std::string near = base::nearest_name(name, names);
+  return fmt::format("'{}' is not a round before this one.{}", name,
+                     near.empty() ? "" : " Did you mean '" + near + "'?");
+}
+
+void check_init(const Config& config, size_t i,
+                const std::function<void(const std::string&)>& say) {
+  const Init& init = config.rounds[i].init;
+  if (init.kind == Init::Kind::kRound && !round_named(config, init.name, i)) {
+    say("init.round: " + no_such_round(config, i, init.name));
+  }
+  if (init.kind != Init::Kind::kMembers) return;
+  const Members& members = init.members;
+  const std::string key = members.how == Members::How::kBest ? "init.best" : "init.average";
+  if (members.of.empty()) say(key + ".of: name at least one model.");
+  for (const std::string& name : members.of) {
+    const bool path = name.find('/') != std::string::npos;
+    if (path || name == "base" || round_named(config, name, i)) continue;
+    say(fmt::format("{}.of: {} A path has a '/' in it.", key, no_such_round(config, i, name)));
+  }
+  if (members.how == Members::How::kWeights) {
+    double sum = 0;
+    for (const double weight : members.weights) sum += weight;
+    if (members.weights.size() != members.of.size()) {
+      say(fmt::format("{}.weights: {} numbers for {} models.", key, members.weights.size(),
+                      members.of.size()));
+    } else if (!std::isfinite(sum) || std::abs(sum) < 1e-9) {
+      say(key + ".weights: their sum must not be 0.");
+    }
+  }
+  if (members.judged() && members.on.empty()) {
+    say(key + ".on is missing: the source whose held-out loss decides.");
+  } else if (members.judged() && !has_heldout(config, members.on)) {
+    say(fmt::format("{}.on: '{}' is not a source with held-out examples.", key, members.on));
+  }
+  if (!members.judged() && !members.on.empty()) {
+    say(key + ".on is for weights: greedy, and for `best`.");
+  }
+}
+
+void check_length(const RoundSection& round, const std::function<void(const std::string&)>& say) {
+  const bool budget = round.tokens && !round.shares.empty();
+  const int lengths = (round.epochs ? 1 : 0) + (round.steps ? 1 : 0) + (round.tokens && !budget);
+  if (lengths > 1) say("give only one of `epochs`, `steps`, `tokens`.");
+}
+
+void check_gates(const Config& config, size_t i,
+                 const std::function<void(const std::string&)>& say) {
+  const RoundSection& round = config.rounds[i];
+  bool undoes = false;
+  bool retries = false;
+  for (const GateSection& gate : round.gate) {
+    if (!has_heldout(config, gate.on)) {
+      say(fmt::format("gate.on: '{}' is not a source with held-out examples.", gate.on));
+    }
+    if (gate.max_loss_increase && gate.figure != "loss") {
+      say("gate.max_loss_increase is for `figure: loss`; of an accuracy give max_decrease.");
+    }
+    retries = retries || gate.otherwise == "retry";
+    undoes = undoes || gate.otherwise == "retry" || gate.otherwise == "rollback";
+  }
+  if (retries && round.retry.empty()) {
+    say("gate.otherwise is retry, and `retry` does not say with what; give a list, as "
+        "`retry: [{optimizer: {lr: 1.0e-5}}]`.");
+  }
+  if (!retries && !round.retry.empty()) say("`retry` needs a gate with `otherwise: retry`.");
+  const bool carries_on =
+      round.optimizer_state == "carry" ||
+      (i + 1 < config.rounds.size() && config.rounds[i + 1].optimizer_state == "carry");
+  if (undoes && carries_on) {
+    say("a round that a gate can undo (otherwise: rollback, retry) cannot share its schedule with "
+        "another (optimizer_state: carry). Use carry_moments.");
+  }
+  for (size_t k = 0; k < round.retry.size(); ++k) {
+    const RoundSection tried = attempt_of(round, static_cast<int64_t>(k) + 1);
+    const auto say_of = [&](const std::string& text) {
+      say(fmt::format("retry[{}]: {}", k, text));
+    };
+    Config with = config;
+    with.rounds[i] = tried;
+    check_round_data(with, i, say_of);
+    check_round_mix(with, i, say_of);
+    check_length(tried, say_of);
+  }
+}
+
 void check_round(const Config& config, size_t i, base::Problems& problems) {
   const RoundSection& round = config.rounds[i];
   const auto say = [&](const std::string& text) {
@@ -125,27 +233,23 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
   }
   check_round_data(config, i, say);
   check_round_mix(config, i, say);
-  const bool budget = round.tokens && !round.shares.empty();
-  const int lengths = (round.epochs ? 1 : 0) + (round.steps ? 1 : 0) + (round.tokens && !budget);
-  if (lengths > 1) say("give only one of `epochs`, `steps`, `tokens`.");
+  check_length(round, say);
   if (i == 0 && round.init.kind == Init::Kind::kPrevious) {
     say("`init: previous` in the first round; there is none before it. Use base.");
   }
-  if (i == 0 && round.optimizer_state == "carry") {
-    say("`optimizer_state: carry` in the first round; there is nothing to carry. Use reset.");
+  if (i == 0 && round.optimizer_state != "reset") {
+    say(
+        fmt::format("`optimizer_state: {}` in the first round; there is nothing to carry. Use "
+                    "reset.",
+                    round.optimizer_state));
   }
-  if (i > 0 && round.optimizer_state == "carry" && round.init.kind != Init::Kind::kPrevious) {
-    say("`optimizer_state: carry` needs `init: previous`: moments belong to the weights.");
+  if (i > 0 && round.optimizer_state != "reset" && round.init.kind != Init::Kind::kPrevious) {
+    say(fmt::format("`optimizer_state: {}` needs `init: previous`: moments belong to the weights.",
+                    round.optimizer_state));
   }
   if (round.optimizer.value.betas.size() != 2) say("optimizer.betas must be two numbers.");
-  if (round.gate) {
-    const std::string& on = round.gate->on;
-    bool found = false;
-    for (const auto& [name, source] : config.sources) {
-      found = found || (name == on && source.heldout.given());
-    }
-    if (!found) say(fmt::format("gate.on: '{}' is not a source with held-out examples.", on));
-  }
+  check_init(config, i, say);
+  check_gates(config, i, say);
 }
 
 void check_whole(const Config& config, base::Problems& problems) {
@@ -230,6 +334,10 @@ Config read_config(const std::string& path, const std::vector<std::string>& over
     round.optimizer.resolve(config.optimizer);
     round.schedule.resolve(config.schedule);
     round.evaluate.resolve(config.evaluate);
+    for (RetrySection& retry : round.retry) {
+      retry.optimizer.resolve(round.optimizer.value);
+      retry.schedule.resolve(round.schedule.value);
+    }
   }
   // Later checks would only repeat what a wrong field already caused.
   problems.throw_if_any();
@@ -243,6 +351,19 @@ std::string resolved_yaml(Config config) {
   describe(writer, config);
   return writer.text();
 }
+
+namespace {
+
+// A round without what changes nothing of its result.
+RoundSection computed(RoundSection round) {
+  round.gate.clear();
+  round.retry.clear();
+  round.evaluate.value = EvaluateSection{};
+  round.batch.value.read_ahead = AutoCount{};
+  return round;
+}
+
+}  // namespace
 
 std::string round_yaml(Config config, size_t i) {
   // Where and how often things are written changes no number.
@@ -263,10 +384,7 @@ std::string round_yaml(Config config, size_t i) {
   writer.write("pack", config.pack);
   writer.write("clean", config.clean);
   writer.write("loss", config.loss);
-  RoundSection own = round;
-  own.gate.reset();
-  own.evaluate.value = EvaluateSection{};
-  own.batch.value.read_ahead = AutoCount{};
+  RoundSection own = computed(round);
   writer.write("round", own);
   const auto write_sources = [&](size_t of) {
     for (const auto& trained : trained_sources(config, of)) {
@@ -278,10 +396,7 @@ std::string round_yaml(Config config, size_t i) {
   // Rounds that carry on from this one share its schedule: their lengths count.
   for (size_t k = i + 1; k < config.rounds.size() && config.rounds[k].optimizer_state == "carry";
        ++k) {
-    RoundSection later = config.rounds[k];
-    later.gate.reset();
-    later.evaluate.value = EvaluateSection{};
-    later.batch.value.read_ahead = AutoCount{};
+    RoundSection later = computed(config.rounds[k]);
     later.optimizer.value = OptimizerSection{};
     later.schedule.value = ScheduleSection{};
     writer.write("carried", later);
@@ -306,6 +421,7 @@ std::vector<TrainedSource> trained_sources(const Config& config, size_t i) {
     }
     std::set<std::string> earlier;
     for (size_t k = 0; k < i; ++k) {
+      if (config.rounds[k].set_aside) continue;
       for (const std::string& name : keys_of(k)) earlier.insert(name);
     }
     for (const auto& [name, source] : config.sources) {
@@ -315,6 +431,71 @@ std::vector<TrainedSource> trained_sources(const Config& config, size_t i) {
     }
   }
   return trained;
+}
+
+size_t plan_origin(const Config& config, size_t i) {
+  // What decides which packs there are, and in which order they come.
+  const auto plan = [&](size_t k) {
+    RoundSection round = config.rounds.at(k);
+    base::ConfigWriter writer;
+    writer.write("data", round.data);
+    writer.write("shares", round.shares);
+    writer.write("by", round.by);
+    writer.write("temperature", round.temperature);
+    if (!round.shares.empty()) writer.write("tokens", round.tokens);
+    writer.write("seed", round.seed);
+    return writer.text();
+  };
+  const auto goes_on = [&](size_t k) {
+    const RoundSection& round = config.rounds.at(k);
+    if (round.optimizer_state != "carry") return false;
+    const BatchSection& batch = round.batch.value;
+    const BatchSection& before = config.rounds.at(k - 1).batch.value;
+    const auto trained = trained_sources(config, k);
+    return std::ranges::none_of(trained, &TrainedSource::replayed) &&
+           batch.seq_len == before.seq_len && batch.packs == before.packs && plan(k) == plan(k - 1);
+  };
+  while (goes_on(i)) --i;
+  return i;
+}
+
+uint64_t seed_of_round(const Config& config, size_t i) {
+  const RoundSection& origin = config.rounds.at(plan_origin(config, i));
+  if (origin.seed) return static_cast<uint64_t>(*origin.seed);
+  // 63 bits, as files hold it as a signed number.
+  return base::hash64(fmt::format("{}/{}", config.run.seed, origin.name)) >> 1;
+}
+
+std::optional<size_t> round_before(const Config& config, size_t i) {
+  while (i-- > 0) {
+    if (!config.rounds.at(i).set_aside) return i;
+  }
+  return {};
+}
+
+std::optional<size_t> round_after(const Config& config, std::optional<size_t> i) {
+  for (size_t k = i ? *i + 1 : 0; k < config.rounds.size(); ++k) {
+    if (!config.rounds[k].set_aside) return k;
+  }
+  return {};
+}
+
+RoundSection attempt_of(const RoundSection& round, int64_t attempt) {
+  RoundSection tried = round;
+  if (attempt == 0) return tried;
+  const RetrySection& with = round.retry.at(static_cast<size_t>(attempt) - 1);
+  if (!with.data.empty() || !with.shares.empty()) {
+    tried.data = with.data;
+    tried.shares = with.shares;
+  }
+  if (with.epochs || with.steps || with.tokens) {
+    tried.epochs = with.epochs;
+    tried.steps = with.steps;
+    tried.tokens = with.tokens;
+  }
+  tried.optimizer.value = with.optimizer.value;
+  tried.schedule.value = with.schedule.value;
+  return tried;
 }
 
 std::string configuration_reference() {

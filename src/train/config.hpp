@@ -44,11 +44,27 @@ struct Heldout {
   int64_t split = 0;
   bool given() const { return split > 0 || !files.paths.empty(); }
 };
+// Models whose weights are averaged, or of which the best is taken, and how.
+struct Members {
+  enum class How {
+    kUniform,  // equal weights
+    kWeights,  // `weights`
+    kGreedy,   // from the best on, each that does not worsen the average (Wortsman et al. 2022)
+    kBest,     // the best alone
+  };
+  std::string place;
+  std::vector<std::string> of;  // names of earlier rounds, `base`, or paths of checkpoints
+  How how = How::kUniform;
+  std::vector<double> weights;  // of kWeights; any sum but 0, by which they are divided
+  std::string on;               // of kGreedy and kBest: the source whose held-out loss decides
+  bool judged() const { return how == How::kGreedy || how == How::kBest; }
+};
 // Where a round's weights start.
 struct Init {
-  enum class Kind { kBase, kPrevious, kCheckpoint };
+  enum class Kind { kBase, kPrevious, kCheckpoint, kRound, kMembers };
   Kind kind = Kind::kPrevious;
-  std::string checkpoint;
+  std::string name{};  // path of the checkpoint, or name of the round
+  Members members{};
 };
 // A share of a mix, or `auto` (0).
 struct Share {
@@ -204,17 +220,36 @@ struct SourceSection {
   double max_rejected = 0.01;
   std::optional<KeepSection> keep;
 };
+// What a round is tried again with, over its own keys.
+struct RetrySection {
+  std::string place;
+  base::Named<double> data;
+  base::Named<Share> shares;
+  std::optional<double> epochs;
+  std::optional<int64_t> steps;
+  std::optional<int64_t> tokens;
+  Patch<OptimizerSection> optimizer;
+  Patch<ScheduleSection> schedule;
+};
 struct GateSection {
+  std::string place;
   std::string on;
-  double max_loss_increase = 0;
+  std::string figure = "loss";
+  std::optional<double> min;
+  std::optional<double> max;
+  std::optional<double> max_loss_increase;
+  std::optional<double> max_decrease;
   std::string relative_to = "previous";
   std::string otherwise = "report";
+  // Whether the figure is held against that of another model.
+  bool compares() const { return max_loss_increase || max_decrease || (!min && !max); }
 };
 struct RoundSection {
   std::string place;
   std::string name;
   Init init;
   std::string optimizer_state = "reset";
+  std::optional<int64_t> seed;
   base::Named<double> data;
   base::Named<Share> shares;
   std::string by = "trainable";
@@ -226,7 +261,15 @@ struct RoundSection {
   Patch<OptimizerSection> optimizer;
   Patch<ScheduleSection> schedule;
   Patch<EvaluateSection> evaluate;
-  std::optional<GateSection> gate;
+  std::vector<GateSection> gate;  // one, or a list
+  std::vector<RetrySection> retry;
+
+  // Not read from the file: a gate has set its result aside for good, so that it counts for none of
+  // the rounds after it.
+  bool set_aside = false;
+
+  // Whether there is a step to train.
+  bool trains() const { return !data.empty() || !shares.empty(); }
 };
 struct ExportSection {
   bool rounds = true;
@@ -280,6 +323,19 @@ struct TrainedSource {
   bool replayed;  // named by `replay`, not by its own name
 };
 std::vector<TrainedSource> trained_sources(const Config& config, size_t i);
+// The round whose packs round `i` goes on with: itself, or the first of those before it that it
+// carries on from with the very same data and batch.
+size_t plan_origin(const Config& config, size_t i);
+// Seeds the packing of round `i` and the order of its packs: from run.seed and the name of its
+// plan_origin(), or its own `seed`, so that no other round has a part in it.
+uint64_t seed_of_round(const Config& config, size_t i);
+// The round before `i` whose result stands; nothing: the base model.
+std::optional<size_t> round_before(const Config& config, size_t i);
+// The round after `i` that is not set aside; of no round: the first one.
+std::optional<size_t> round_after(const Config& config, std::optional<size_t> i);
+// Round `i` as it is tried for the `attempt`-th time, counted from 0: with the keys of
+// retry[attempt - 1] over its own.
+RoundSection attempt_of(const RoundSection& round, int64_t attempt);
 // The whole configuration with every default and override written out, as YAML.
 std::string resolved_yaml(Config config);
 // The part of it that fixes what round `i` computes, for comparison when a run is resumed.

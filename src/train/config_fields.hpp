@@ -42,6 +42,9 @@ void read_yaml(const base::YamlNode& node, Init& value, const std::string& path,
                base::Problems& problems);
 std::string to_yaml(const Init& value);
 std::string yaml_form(const Init& value);
+// A map is one gate.
+void read_yaml(const base::YamlNode& node, std::vector<GateSection>& value, const std::string& path,
+               base::Problems& problems);
 
 template <class V>
 void describe(V& v, RunSection& c) {
@@ -431,17 +434,30 @@ void describe(V& v, SourceSection& c) {
 
 template <class V>
 void describe(V& v, GateSection& c) {
-  v("on", c.on, {.meaning = "Source whose held-out loss is watched.", .required = true});
+  v("on", c.on, {.meaning = "Source whose held-out examples are watched.", .required = true});
+  v("figure", c.figure,
+    {.meaning = "What of it: the loss, or the share of trained tokens that are predicted right.",
+     .choices = {"loss", "accuracy"}});
+  v("max", c.max, {.meaning = "The gate fails when the figure is above."});
+  v("min", c.min, {.meaning = "The gate fails when the figure is below."});
   v("max_loss_increase", c.max_loss_increase,
     {.meaning = "The gate fails when the loss has risen by more than this; may be negative to "
-                "ask for a fall."});
+                "ask for a fall.",
+     .shown_default = "0 where no other bound is given"});
+  v("max_decrease", c.max_decrease,
+    {.meaning = "The gate fails when the figure has fallen by more than this; may be negative to "
+                "ask for a rise."});
   v("relative_to", c.relative_to,
-    {.meaning = "Compared with the base model, the round before, or the best so far.",
+    {.meaning = "Risen or fallen against the base model, the round before, or the best so far.",
      .choices = {"base", "previous", "best"}});
   v("otherwise", c.otherwise,
-    {.meaning = "When it fails: say so and go on, end the run here, or go on on purpose (the "
-                "ledger tells the two apart).",
-     .choices = {"report", "stop", "continue"}});
+    {.meaning =
+         "When it fails: say so and go on, end the run here, go on on purpose (the ledger tells "
+         "the two apart), set the round's result aside and go on from the round before, or try "
+         "the round again as `retry` says and, after the last one, set it aside. Where several "
+         "gates fail: the first of stop, retry, rollback, continue, report that one of them "
+         "says.",
+     .choices = {"report", "stop", "continue", "rollback", "retry"}});
 }
 
 template <class T>
@@ -463,15 +479,38 @@ void Patch<T>::resolve(const T& global) {
 }
 
 template <class V>
+void describe(V& v, RetrySection& c) {
+  v("data", c.data, {.meaning = "In place of the round's.", .minimum = 0, .above_minimum = true});
+  v("shares", c.shares, {.meaning = "In place of the round's."});
+  v("epochs", c.epochs,
+    {.meaning = "In place of the round's.", .minimum = 0, .above_minimum = true});
+  v("steps", c.steps, {.meaning = "In place of the round's.", .minimum = 1});
+  v("tokens", c.tokens, {.meaning = "In place of the round's.", .minimum = 1});
+  v("optimizer", c.optimizer, {.meaning = "Keys of `optimizer`, over the round's."});
+  v("schedule", c.schedule, {.meaning = "Keys of `schedule`, over the round's."});
+}
+
+template <class V>
 void describe(V& v, RoundSection& c) {
   v("name", c.name, {.meaning = "Name of the round, unique in the run.", .required = true});
   v("init", c.init,
-    {.meaning = "Weights at the start: the base model's, the round's before, or a checkpoint's.",
+    {.meaning = "Weights at the start: the base model's, those of the round before, of another "
+                "round or of a checkpoint; an average; or the best of several. Members are names "
+                "of rounds, `base`, or paths of checkpoints. `weights`: uniform, a list (divided "
+                "by its sum), or greedy: beginning with the best by the held-out loss of the "
+                "source `on`, each that does not worsen it. With `average` and `best` a round "
+                "may have no data: then it only does that.",
      .shown_default = "previous (the first round: base)"});
   v("optimizer_state", c.optimizer_state,
     {.meaning = "`reset`: moments and schedule start anew. `carry`: both go on; rounds that carry "
-                "share one schedule over all their steps.",
-     .choices = {"reset", "carry"}});
+                "share one schedule over all their steps, and where data and batch are the same "
+                "too, one plan whose epochs go on. `carry_moments`: the moments go on, the "
+                "schedule with its warm-up starts anew.",
+     .choices = {"reset", "carry", "carry_moments"}});
+  v("seed", c.seed,
+    {.meaning = "Seed of the round's packing and of the order of its packs.",
+     .minimum = 0,
+     .shown_default = "from `run.seed` and the round's name"});
   v("data", c.data,
     {.meaning =
          "Passes per source and epoch: `{a: 2.0, b: 0.5}` is every example of a twice and "
@@ -506,7 +545,11 @@ void describe(V& v, RoundSection& c) {
   v("optimizer", c.optimizer, {.meaning = "Keys of `optimizer` for this round."});
   v("schedule", c.schedule, {.meaning = "Keys of `schedule` for this round."});
   v("evaluate", c.evaluate, {.meaning = "Keys of `evaluate` for this round."});
-  v("gate", c.gate, {.meaning = "A held-out loss that must hold after the round."});
+  v("gate", c.gate,
+    {.meaning = "What must hold of the held-out sets after the round; one, or a list."});
+  v("retry", c.retry,
+    {.meaning = "What the round is tried again with when a gate with `otherwise: retry` fails: "
+                "one entry for each attempt."});
 }
 
 template <class V>

@@ -1,5 +1,6 @@
 // The keys whose values have a form of their own: auto, intervals, paths, held-out sets, init.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 
@@ -199,23 +200,88 @@ std::string to_yaml(const Heldout& value) {
 }
 std::string yaml_form(const Heldout& /*value*/) { return "path, list of paths, or {split: N}"; }
 
+namespace {
+
+constexpr const char* kInitForms =
+    "base, previous, {round: NAME}, {checkpoint: PATH}, "
+    "{average: {of: [A, B], weights: uniform}}, or {best: {of: [A, B], on: SOURCE}}";
+
+// The key `weights` of an average: the way of averaging, and the numbers where it lists them.
+struct Weights {
+  Members& of;
+};
+void read_yaml(const YamlNode& node, Weights& value, const std::string& path, Problems& problems) {
+  Members& members = value.of;
+  if (is_text(node, "uniform")) {
+    members.how = Members::How::kUniform;
+  } else if (is_text(node, "greedy")) {
+    members.how = Members::How::kGreedy;
+  } else if (node.kind == Kind::kList) {
+    members.how = Members::How::kWeights;
+    ConfigReader::read(node, members.weights, path, base::Field{}, problems);
+  } else {
+    expected(node, path, "uniform, greedy, or a list of numbers", problems);
+  }
+}
+
+void read_members(const YamlNode& node, bool best, Members& value, const std::string& path,
+                  Problems& problems) {
+  value = {};
+  value.place = node.place;
+  value.how = best ? Members::How::kBest : Members::How::kUniform;
+  if (node.kind != Kind::kMap) {
+    expected(node, path, "a map with `of`, a list of models", problems);
+    return;
+  }
+  ConfigReader reader(node, path, problems);
+  reader("of", value.of, base::Field{.meaning = "", .required = true});
+  reader("on", value.on, base::Field{});
+  if (!best) {
+    Weights weights{value};
+    reader("weights", weights, base::Field{});
+  }
+  reader.finish();
+}
+
+std::string list_of(const std::vector<std::string>& names) {
+  std::string all;
+  for (const auto& name : names) all += (all.empty() ? "" : ", ") + base::scalar_to_yaml(name);
+  return "[" + all + "]";
+}
+
+std::string members_to_yaml(const Members& value) {
+  std::string text = "of: " + list_of(value.of);
+  if (value.how == Members::How::kGreedy) text += ", weights: greedy";
+  if (value.how == Members::How::kWeights) {
+    text += fmt::format(", weights: [{}]", fmt::join(value.weights, ", "));
+  }
+  if (value.judged()) text += ", on: " + base::scalar_to_yaml(value.on);
+  return "{" + text + "}";
+}
+
+}  // namespace
+
 void read_yaml(const YamlNode& node, Init& value, const std::string& path, Problems& problems) {
-  if (is_text(node, "base")) {
-    value = {.kind = Init::Kind::kBase, .checkpoint = ""};
+  value = {};
+  if (is_text(node, "base") || is_text(node, "previous")) {
+    value.kind = is_text(node, "base") ? Init::Kind::kBase : Init::Kind::kPrevious;
     return;
   }
-  if (is_text(node, "previous")) {
-    value = {.kind = Init::Kind::kPrevious, .checkpoint = ""};
+  if (node.kind != Kind::kMap || node.entries.size() != 1) {
+    expected(node, path, kInitForms, problems);
     return;
   }
-  if (node.kind == Kind::kMap) {
-    value.kind = Init::Kind::kCheckpoint;
-    ConfigReader reader(node, path, problems);
-    reader("checkpoint", value.checkpoint, base::Field{.meaning = "", .required = true});
-    reader.finish();
-    return;
+  const auto& [key, entry] = node.entries.front();
+  const std::string inner = path + "." + key;
+  if (key == "checkpoint" || key == "round") {
+    value.kind = key == "round" ? Init::Kind::kRound : Init::Kind::kCheckpoint;
+    base::read_scalar(entry, value.name, inner, problems);
+  } else if (key == "average" || key == "best") {
+    value.kind = Init::Kind::kMembers;
+    read_members(entry, key == "best", value.members, inner, problems);
+  } else {
+    expected(node, path, kInitForms, problems);
   }
-  expected(node, path, "base, previous, or {checkpoint: PATH}", problems);
 }
 std::string to_yaml(const Init& value) {
   switch (value.kind) {
@@ -224,10 +290,33 @@ std::string to_yaml(const Init& value) {
     case Init::Kind::kPrevious:
       return "previous";
     case Init::Kind::kCheckpoint:
-      return fmt::format("{{checkpoint: {}}}", base::scalar_to_yaml(value.checkpoint));
+      return fmt::format("{{checkpoint: {}}}", base::scalar_to_yaml(value.name));
+    case Init::Kind::kRound:
+      return fmt::format("{{round: {}}}", base::scalar_to_yaml(value.name));
+    case Init::Kind::kMembers:
+      return fmt::format("{{{}: {}}}",
+                         value.members.how == Members::How::kBest ? "best" : "average",
+                         members_to_yaml(value.members));
   }
   throw base::Bug("unknown init");
 }
-std::string yaml_form(const Init& /*value*/) { return "base, previous, {checkpoint: PATH}"; }
+std::string yaml_form(const Init& /*value*/) { return kInitForms; }
+
+void read_yaml(const YamlNode& node, std::vector<GateSection>& value, const std::string& path,
+               Problems& problems) {
+  value.clear();
+  const auto read = [&](const YamlNode& gate, const std::string& where) {
+    ConfigReader::read(gate, value.emplace_back(), where, base::Field{}, problems);
+  };
+  if (node.kind == Kind::kMap) {
+    read(node, path);
+  } else if (node.kind == Kind::kList) {
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      read(node.items[i], fmt::format("{}[{}]", path, i));
+    }
+  } else {
+    expected(node, path, "a gate (a map of keys), or a list of gates", problems);
+  }
+}
 
 }  // namespace rondo::train

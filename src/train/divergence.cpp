@@ -79,18 +79,19 @@ SkippedSteps::SkippedSteps(const std::string& lines) {
   for (std::string line; std::getline(rest, line);) {
     const auto json = nlohmann::json::parse(line, nullptr, false);
     if (!json.is_object()) continue;
-    entries_.push_back({json.value("round", int64_t{0}), json.value("first", int64_t{0}),
-                        json.value("last", int64_t{-1}), json.value("trouble", ""),
-                        json.value("text", "")});
+    entries_.push_back({.round = json.value("round", int64_t{0}),
+                        .attempt = json.value("attempt", int64_t{0}),
+                        .first = json.value("first", int64_t{0}),
+                        .last = json.value("last", int64_t{-1}),
+                        .trouble = json.value("trouble", ""),
+                        .text = json.value("text", "")});
   }
 }
 
 std::string SkippedSteps::line_of(const Entry& entry) {
-  const nlohmann::json json = {{"round", entry.round},
-                               {"first", entry.first},
-                               {"last", entry.last},
-                               {"trouble", entry.trouble},
-                               {"text", entry.text}};
+  const nlohmann::json json = {{"round", entry.round},     {"attempt", entry.attempt},
+                               {"first", entry.first},     {"last", entry.last},
+                               {"trouble", entry.trouble}, {"text", entry.text}};
   return json.dump();
 }
 
@@ -98,9 +99,10 @@ int64_t SkippedSteps::count(Trouble trouble) const {
   return std::ranges::count(entries_, name_of(trouble), &Entry::trouble);
 }
 
-bool SkippedSteps::contains(int64_t round, int64_t round_step) const {
+bool SkippedSteps::contains(int64_t round, int64_t attempt, int64_t round_step) const {
   return std::ranges::any_of(entries_, [&](const Entry& entry) {
-    return entry.round == round && entry.first <= round_step && round_step <= entry.last;
+    return entry.round == round && entry.attempt == attempt && entry.first <= round_step &&
+           round_step <= entry.last;
   });
 }
 

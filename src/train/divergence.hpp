@@ -40,6 +40,7 @@ class SkippedSteps {
  public:
   struct Entry {
     int64_t round = 0;  // index
+    int64_t attempt = 0;
     int64_t first = 0;  // steps of the round, counted from 0, both included
     int64_t last = 0;
     std::string trouble;  // name_of(Trouble)
@@ -54,7 +55,7 @@ class SkippedSteps {
   void add(Entry entry) { entries_.push_back(std::move(entry)); }
   int64_t count() const { return std::ssize(entries_); }
   int64_t count(Trouble trouble) const;
-  bool contains(int64_t round, int64_t round_step) const;
+  bool contains(int64_t round, int64_t attempt, int64_t round_step) const;
   // Whether a run may go on from a checkpoint of this state: it is of before every step that was
   // found bad after it was saved.
   bool allow(const nlohmann::json& state) const;

@@ -13,19 +13,19 @@ namespace rondo::train {
 
 namespace {
 
-const HeldoutScore* find(const EvaluationRow& row, const std::string& source) {
-  for (const auto& [name, score] : row) {
-    if (name == source) return &score;
-  }
-  return nullptr;
-}
-
 // JSON has no word for NaN: it is written as null.
 double number_or_nan(const nlohmann::json& json) {
   return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
 }
 
 }  // namespace
+
+const HeldoutScore* find_score(const EvaluationRow& row, const std::string& source) {
+  for (const auto& [name, score] : row) {
+    if (name == source) return &score;
+  }
+  return nullptr;
+}
 
 nlohmann::json to_json(const EvaluationRow& row) {
   auto json = nlohmann::json::array();
@@ -94,16 +94,10 @@ const EvaluationRow* ForgettingMatrix::row(const std::string& name) const {
   return nullptr;
 }
 
-std::optional<double> ForgettingMatrix::best_loss_before(const std::string& row,
-                                                         const std::string& source) const {
-  std::optional<double> best;
-  for (const auto& [name, scores] : rows_) {
-    if (name == row) break;
-    const HeldoutScore* score = find(scores, source);
-    if (score == nullptr) continue;
-    if (!best || std::isnan(*best) || score->loss < *best) best = score->loss;
-  }
-  return best;
+std::vector<std::string> ForgettingMatrix::names() const {
+  std::vector<std::string> names;
+  for (const auto& entry : rows_) names.push_back(entry.first);
+  return names;
 }
 
 nlohmann::json ForgettingMatrix::to_json() const {
@@ -138,41 +132,6 @@ void ForgettingMatrix::print(base::Console& console) const {
     }
     console.line("{}", line);
   }
-}
-
-GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const std::string& round,
-                  const std::string& previous) {
-  const HeldoutScore* now = find(*matrix.row(round), gate.on);
-  RONDO_CHECK(now != nullptr, "gate on {} without its held-out loss", gate.on);
-  std::optional<double> reference;
-  if (gate.relative_to == "best") {
-    reference = matrix.best_loss_before(round, gate.on);
-  } else {
-    const EvaluationRow* row = matrix.row(gate.relative_to == "base" ? "base" : previous);
-    const HeldoutScore* then = row == nullptr ? nullptr : find(*row, gate.on);
-    if (then != nullptr) reference = then->loss;
-  }
-  if (!reference) {
-    base::fail_user(
-        "gate of round '{}': there is no earlier held-out loss on '{}' to compare with "
-        "(relative_to: "
-        "{}). Was the source added later? Take the gate out of this round and start again.",
-        round, gate.on, gate.relative_to);
-  }
-  const double increase = now->loss - *reference;
-  GateVerdict verdict;
-  verdict.held = increase <= gate.max_loss_increase;  // false for a loss that is not a number
-  verdict.text =
-      fmt::format("loss on {} is {:.4f}, {} {:.4f}: change {:+.4f}, allowed {:+.4f}", gate.on,
-                  now->loss, gate.relative_to, *reference, increase, gate.max_loss_increase);
-  verdict.json = {{"on", gate.on},
-                  {"relative_to", gate.relative_to},
-                  {"loss", now->loss},
-                  {"reference", *reference},
-                  {"max_loss_increase", gate.max_loss_increase},
-                  {"held", verdict.held},
-                  {"otherwise", gate.otherwise}};
-  return verdict;
 }
 
 }  // namespace rondo::train

@@ -24,6 +24,8 @@ struct HeldoutScore {
 
 using EvaluationRow = base::Named<HeldoutScore>;  // by source
 
+const HeldoutScore* find_score(const EvaluationRow& row, const std::string& source);
+
 nlohmann::json to_json(const EvaluationRow& row);
 // "gsm8k 1.2345 (56.7%), general 2.3456 (45.6%)".
 std::string in_words(const EvaluationRow& row);
@@ -64,8 +66,8 @@ class ForgettingMatrix {
  public:
   void set(const std::string& row, EvaluationRow scores);
   const EvaluationRow* row(const std::string& name) const;
-  // The lowest loss of a source over the rows before `row`.
-  std::optional<double> best_loss_before(const std::string& row, const std::string& source) const;
+  // Names in their order.
+  std::vector<std::string> names() const;
   nlohmann::json to_json() const;
   static ForgettingMatrix from_json(const nlohmann::json& json);
   void print(base::Console& console) const;
@@ -73,15 +75,5 @@ class ForgettingMatrix {
  private:
   base::Named<EvaluationRow> rows_;
 };
-
-// Verdict on a round's gate. `previous` names the row before the round's ("base" for the first). A
-// loss that is not a number fails it. UserError when there is no earlier loss to compare with.
-struct GateVerdict {
-  bool held = true;
-  std::string text;  // figures in words
-  nlohmann::json json;
-};
-GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const std::string& round,
-                  const std::string& previous);
 
 }  // namespace rondo::train

@@ -7,6 +7,7 @@
 
 #include "data/pack_request.hpp"
 #include "train/config.hpp"
+#include "train/gates.hpp"
 #include "train/run_state.hpp"
 
 namespace rondo::train {
@@ -17,8 +18,9 @@ struct RoundRecord {
   const RunState& state;            // at its end
   const data::PackRequest& packed;  // whose plan.json names the files the packs were made from
   std::string checkpoint;           // folder
+  std::string weights_digest;       // of its weights alone
   std::string exported;             // folder; "": none
-  nlohmann::json gate;              // verdict; null: no gate
+  const Judgement& judgement;
   int ranks;
   std::string version;
 };

@@ -79,18 +79,6 @@ void check_same_model(const std::string& path, const model::Shape& shape, Rows r
                   path, differences(other, shape));
 }
 
-void load_weights(const std::string& path, model::Model& model, Rows rows, comm::Control& control,
-                  base::Console& console) {
-  check_same_model(path, model.shape(), rows, control);
-  if (is_checkpoint(path)) {
-    const auto source = Checkpoint::open(path, control, Verify::kFull);
-    control.agree([&] { restore(source, model, false); });
-    model.gather_weights();
-    return;
-  }
-  for (const auto& remark : model::load_hf(path, model, control)) console.line("{}", remark);
-}
-
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer) {
   std::vector<checkpoint::LogicalTensor> tensors;
   for (size_t u = 0; u < model.unit_count(); ++u) {
@@ -210,34 +198,35 @@ void read_grown(const Checkpoint& source, const parallel::Parameter& parameter, 
 
 }  // namespace
 
-void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
-  for (size_t u = 0; u < model.unit_count(); ++u) {
-    parallel::Unit& unit = model.unit(u);
-    std::vector<int64_t> rows;
-    for (const auto& parameter : unit.parameters()) {
-      rows.push_back(stored_rows(source, parameter, !optimizer));
-    }
-    std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
-    unit.end_gather();
-    parallel::OwnedOnHost host(unit, optimizer);
-    parallel::for_each_owned_block(unit, [&](size_t i, const parallel::StoredBlock& block,
-                                             const parallel::OwnedSegment& segment) {
-      const parallel::Parameter& parameter = unit.parameters()[i];
-      float* weights = host.weights(segment) + block.local;
-      if (rows[i] == parameter.shape[0]) {
-        source.read(parameter.name, block.global, weights, block.local_stride);
-      } else {
-        read_grown(source, parameter, rows[i], block, means[i], weights);
-      }
-      if (!optimizer) return;
-      source.read(kExpAvgPrefix + parameter.name, block.global, host.exp_avg(segment) + block.local,
-                  block.local_stride);
-      source.read(kExpAvgSqPrefix + parameter.name, block.global,
-                  host.exp_avg_sq(segment) + block.local, block.local_stride);
-    });
-    host.write();
-    unit.mark_changed();
+void restore(const Checkpoint& source, parallel::Unit& unit, bool optimizer) {
+  std::vector<int64_t> rows;
+  for (const auto& parameter : unit.parameters()) {
+    rows.push_back(stored_rows(source, parameter, !optimizer));
   }
+  std::map<size_t, std::vector<float>> means;  // of tables with new rows, by parameter
+  unit.end_gather();
+  parallel::OwnedOnHost host(unit, optimizer);
+  parallel::for_each_owned_block(unit, [&](size_t i, const parallel::StoredBlock& block,
+                                           const parallel::OwnedSegment& segment) {
+    const parallel::Parameter& parameter = unit.parameters()[i];
+    float* weights = host.weights(segment) + block.local;
+    if (rows[i] == parameter.shape[0]) {
+      source.read(parameter.name, block.global, weights, block.local_stride);
+    } else {
+      read_grown(source, parameter, rows[i], block, means[i], weights);
+    }
+    if (!optimizer) return;
+    source.read(kExpAvgPrefix + parameter.name, block.global, host.exp_avg(segment) + block.local,
+                block.local_stride);
+    source.read(kExpAvgSqPrefix + parameter.name, block.global,
+                host.exp_avg_sq(segment) + block.local, block.local_stride);
+  });
+  host.write();
+  unit.mark_changed();
+}
+
+void restore(const Checkpoint& source, model::Model& model, bool optimizer) {
+  for (size_t u = 0; u < model.unit_count(); ++u) restore(source, model.unit(u), optimizer);
 }
 
 void restore_all(const Checkpoint& source, model::Model& model, bool optimizer,

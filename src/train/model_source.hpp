@@ -39,11 +39,6 @@ enum class Rows { kSame, kMayGrow };
 void check_same_model(const std::string& path, const model::Shape& shape, Rows rows,
                       comm::Control& control);
 
-// Collective over all ranks of `control`. Weights of `path`, which must be of the same model
-// (check_same_model), into `model` (not its moments). New rows: model/grow.hpp.
-void load_weights(const std::string& path, model::Model& model, Rows rows, comm::Control& control,
-                  base::Console& console);
-
 // What a model is to the checkpoint: its weights, and with an optimizer both moments.
 std::vector<checkpoint::LogicalTensor> logical_tensors(const model::Model& model, bool optimizer);
 // What this rank owns of a model as host memory (parallel/owned_on_host.hpp).
@@ -65,8 +60,9 @@ class ModelOnHost {
 // Collective over the model's mesh. The digest of a checkpoint that holds its weights and, with
 // `optimizer`, their moments, whatever the layout.
 std::string digest_of(const model::Model& model, bool optimizer);
-// Reads the weights that this rank owns and, with `optimizer`, their moments. Not collective;
-// Model::gather_weights() must follow where whole weights are read before a forward.
+// Reads the weights that this rank owns and, with `optimizer`, their moments. Not collective; a
+// gather must follow where whole weights are read before a forward.
+void restore(const checkpoint::Checkpoint& checkpoint, parallel::Unit& unit, bool optimizer);
 void restore(const checkpoint::Checkpoint& checkpoint, model::Model& model, bool optimizer);
 // Collective over all ranks of `control`, which are the model's. The same with all that the
 // checkpoint holds; SystemError when the model then has another digest.

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "train/gates.hpp"
 #include "train/ledger_line.hpp"
 #include "train/round_export.hpp"
 #include "train/tokenizer_files.hpp"
@@ -20,23 +21,21 @@ std::string round_checkpoint(const RunParts& parts, size_t round) {
   return parts.folder->path("checkpoints/" + name);
 }
 
-struct Judgement {
-  bool go_on = true;
-  nlohmann::json json;  // null: no gate
-};
-
-Judgement judge_round(const RunParts& parts, size_t index, const RunState& state) {
+Judgement judged(const RunParts& parts, size_t index, const RunState& state) {
   const RoundSection& round = parts.config.rounds[index];
-  if (!round.gate) return {};
-  const std::string previous = index == 0 ? "base" : parts.config.rounds[index - 1].name;
-  const auto verdict = judge(*round.gate, state.matrix, round.name, previous);
-  if (verdict.held) {
-    parts.console.line("gate holds: {}", verdict.text);
-  } else {
-    parts.console.warn("gate of round '{}' fails: {} ({})", round.name, verdict.text,
-                       round.gate->otherwise);
+  const auto before = round_before(parts.config, index);
+  const std::string previous = before ? parts.config.rounds[*before].name : "base";
+  Judgement judgement = judge_round(round, state.matrix, previous, state.attempt);
+  for (size_t k = 0; k < judgement.verdicts.size(); ++k) {
+    const GateVerdict& verdict = judgement.verdicts[k];
+    if (verdict.held) {
+      parts.console.line("gate holds: {}", verdict.text);
+    } else {
+      parts.console.warn("gate of round '{}' fails: {} ({})", round.name, verdict.text,
+                         round.gate[k].otherwise);
+    }
   }
-  return {verdict.held || round.gate->otherwise != "stop", verdict.json};
+  return judgement;
 }
 
 // Returns the folder, or "" where none is wanted.
@@ -87,47 +86,62 @@ AfterRound finish_round(const RunParts& parts, size_t index, RunState& state) {
   if (parts.sets.any_heldout() && !evaluate_row(parts, state, round.name)) {
     return AfterRound::kStopped;
   }
-  const Judgement judgement = judge_round(parts, index, state);
+  const Judgement judgement = judged(parts, index, state);
+  const bool stands = judgement.outcome == Outcome::kKept || judgement.outcome == Outcome::kEnded;
   parts.watchdog.enter("export", state.step, base::Budget::kFixed);
-  const std::string exported = export_model(parts, round, state);
+  const std::string exported = stands ? export_model(parts, round, state) : "";
   parts.faults.reach("exported", state.step);
+  const std::string digest = digest_of(parts.model, false);
   parts.control.on_first([&] {
     parts.folder->ledger(ledger_line({.config = parts.config,
                                       .round = index,
                                       .state = state,
                                       .packed = parts.data.rounds[index],
                                       .checkpoint = round_checkpoint(parts, index),
+                                      .weights_digest = digest,
                                       .exported = exported,
-                                      .gate = judgement.json,
+                                      .judgement = judgement,
                                       .ranks = parts.control.size(),
                                       .version = parts.version}));
   });
   parts.faults.reach("ledger_written", state.step);
-  if (index > 0) parts.saver.drop_optimizer(static_cast<int64_t>(index) - 1);
+  if (!stands) return AfterRound::kSetAside;
+  if (const auto before = round_before(parts.config, index)) {
+    parts.saver.drop_optimizer(static_cast<int64_t>(*before));
+  }
   parts.faults.reach("optimizer_dropped", state.step);
-  if (!judgement.go_on) {
+  if (judgement.outcome == Outcome::kEnded) {
     parts.console.line("the run ends here: gate.otherwise of round '{}' is stop", round.name);
-    return AfterRound::kGateEnds;
+    return AfterRound::kEnded;
   }
   // The next round would only be begun.
   const bool more = index + 1 < parts.config.rounds.size();
   return more && parts.stop_wanted() ? AfterRound::kStopped : AfterRound::kGoOn;
 }
 
-std::string why_finished(const RunParts& parts, RunState& state) {
-  if (!state.round_trained) return {};
+nlohmann::json take_row(const RunParts& parts, RunState& state) {
   const auto index = static_cast<size_t>(state.round);
-  std::string text;
+  std::string text = "null";
   parts.control.on_first([&] {
     if (const auto line = line_of_end(parts, index)) text = line->dump();
   });
-  text = parts.control.broadcast_text(text);
-  if (text.empty()) return {};
-  const std::string& name = parts.config.rounds[index].name;
-  const auto line = nlohmann::json::parse(text);
-  state.matrix.set(name, row_from_json(line.at("heldout")));
-  if (ended_by_gate(line)) return fmt::format("the gate of round '{}' has ended this run", name);
-  if (index + 1 < parts.config.rounds.size()) return {};
+  auto line = nlohmann::json::parse(parts.control.broadcast_text(text));
+  if (line.is_object()) {
+    state.matrix.set(parts.config.rounds[index].name, row_from_json(line.at("heldout")));
+  }
+  return line;
+}
+
+std::string why_finished(const RunParts& parts, RunState& state) {
+  if (!state.round_trained) return {};
+  const auto index = static_cast<size_t>(state.round);
+  const auto line = take_row(parts, state);
+  if (!line.is_object()) return {};
+  if (line.value("outcome", "") == name_of(Outcome::kEnded)) {
+    return fmt::format("the gate of round '{}' has ended this run",
+                       parts.config.rounds[index].name);
+  }
+  if (round_after(parts.config, index)) return {};
   return fmt::format("all {} rounds are done", parts.config.rounds.size());
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "train/run_parts.hpp"
@@ -13,7 +14,8 @@ namespace rondo::train {
 enum class AfterRound {
   kGoOn,      // with the next round, where there is one
   kStopped,   // on request
-  kGateEnds,  // the run ends here
+  kEnded,     // by a gate: the run ends here
+  kSetAside,  // by a gate: the run goes on from the round before
 };
 
 // All are collective over all ranks.
@@ -24,8 +26,13 @@ bool evaluate_row(const RunParts& parts, RunState& state, const std::string& nam
 
 AfterRound finish_round(const RunParts& parts, size_t round, RunState& state);
 
-// Why there is nothing to do: the last round has ended, or a gate has ended the run. Empty when
-// there is. The matrix takes the row of that round from the ledger.
+// The row of the round that `state` is at the end of, from its line in the ledger, where it has
+// one: a checkpoint is older than the evaluation that follows it. Returns that line, or null.
+nlohmann::json take_row(const RunParts& parts, RunState& state);
+
+// Why there is nothing to do: the last round that stands has ended, or a gate has ended the run.
+//
+// Empty when there is; else as take_row().
 std::string why_finished(const RunParts& parts, RunState& state);
 
 }  // namespace rondo::train

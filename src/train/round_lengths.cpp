@@ -31,12 +31,17 @@ int64_t RoundLengths::steps(size_t i) const {
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
 }
 
+int64_t RoundLengths::steps_since(size_t first, size_t i) const {
+  int64_t total = 0;
+  for (; first < i; ++first) total += steps(first);
+  return total;
+}
+
 size_t RoundLengths::schedule_round(size_t i) const { return schedule_mates(rounds_, i).front(); }
 
 int64_t RoundLengths::schedule_steps(size_t i) const {
-  int64_t total = 0;
-  for (const size_t mate : schedule_mates(rounds_, i)) total += steps(mate);
-  return total;
+  const auto mates = schedule_mates(rounds_, i);
+  return steps_since(mates.front(), mates.back() + 1);
 }
 
 }  // namespace rondo::train

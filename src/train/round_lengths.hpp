@@ -22,6 +22,8 @@ class RoundLengths {
   int64_t steps_per_epoch(size_t i) const;
   // By `steps`, `tokens` (rounded up to whole steps) or `epochs` (default one); at least 1.
   int64_t steps(size_t i) const;
+  // Of rounds [first, i) together.
+  int64_t steps_since(size_t first, size_t i) const;
   // Rounds that carry the optimizer state on share the schedule of the first of them.
   size_t schedule_round(size_t i) const;
   int64_t schedule_steps(size_t i) const;

@@ -27,7 +27,7 @@ data::LoaderConfig loader_config(const RunParts& parts, size_t round) {
           .micro_packs = batch.micro_packs.value,
           .rank = parts.mesh.data().rank(),
           .size = parts.mesh.data().size(),
-          .seed = static_cast<uint64_t>(parts.config.run.seed) + round,
+          .seed = seed_of_round(parts.config, round),
           .average = average_of(parts.config),
           .read_ahead =
               batch.read_ahead.automatic() ? 2 * batch.micro_packs.value : batch.read_ahead.value};
@@ -45,6 +45,7 @@ RoundTraining::RoundTraining(const RunParts& parts, size_t round)
       steps_per_epoch_(lengths_of(parts).steps_per_epoch(round)),
       schedule_(parts.config.rounds[lengths_of(parts).schedule_round(round)].schedule.value),
       schedule_steps_(lengths_of(parts).schedule_steps(round)),
+      first_data_step_(lengths_of(parts).steps_since(plan_origin(parts.config, round), round)),
       loader_(parts.sets.round(round), loader_config(parts, round)) {}
 
 RoundEnd RoundTraining::run(RunState& state) {
@@ -156,15 +157,16 @@ RoundTraining::Step RoundTraining::compute(const RunState& state) {
   settings.adam_step = state.adam_step + 1;
   settings.clip = optimizer.clip;
   const int64_t round_step = state.round_step;
+  const int64_t data_step = first_data_step_ + round_step;
   settings.refuse = [&](double loss, double grad_norm) -> std::string {
-    if (parts_.skips.contains(state.round, round_step))
+    if (parts_.skips.contains(state.round, state.attempt, round_step))
       return "the run has gone back because of it";
     return spike_of(parts_.config.spike, state.recent, loss, grad_norm);
   };
   step.result = parts_.stepper.run(
-      StepData{.weight = loader_.weight(round_step),
+      StepData{.weight = loader_.weight(data_step),
                .micro_batches = loader_.micro_batches(),
-               .next = [&](int64_t m) { return loader_.micro_batch(round_step, m); },
+               .next = [&](int64_t m) { return loader_.micro_batch(data_step, m); },
                .packs = batch.micro_packs.value,
                .seq_len = batch.seq_len},
       settings);
@@ -176,13 +178,13 @@ RoundTraining::Step RoundTraining::compute(const RunState& state) {
 }
 
 Reaction RoundTraining::on_trouble(RunState& state, const StepResult& result) {
-  const bool known = parts_.skips.contains(state.round, state.round_step);
+  const bool known = parts_.skips.contains(state.round, state.attempt, state.round_step);
   const Trouble trouble = result.not_finite.empty() ? Trouble::kSpike : Trouble::kNotFinite;
   const std::string what = result.not_finite.empty() ? result.refused : result.not_finite;
   const std::string text = fmt::format("round '{}', step {}: {}. Nothing was updated.", round_.name,
                                        state.step + 1, what);
   parts_.control.on_first([&] {
-    auto examples = loader_.example_ids(state.round_step);
+    auto examples = loader_.example_ids(first_data_step_ + state.round_step);
     const size_t count = examples.size();
     if (count > kMostExamples) examples.resize(kMostExamples);
     parts_.event({{"event", known ? "left_out" : std::string(name_of(trouble))},
@@ -199,6 +201,7 @@ Reaction RoundTraining::on_trouble(RunState& state, const StepResult& result) {
   // The update before a jump may have caused it.
   const int64_t before = trouble == Trouble::kSpike ? 1 : 0;
   const SkippedSteps::Entry entry = {.round = state.round,
+                                     .attempt = state.attempt,
                                      .first = std::max<int64_t>(0, state.round_step - before),
                                      .last = state.round_step,
                                      .trouble = std::string(name_of(trouble)),

@@ -50,6 +50,7 @@ class RoundTraining {
   const int64_t steps_per_epoch_;  // of its data
   const ScheduleSection& schedule_;
   const int64_t schedule_steps_;
+  const int64_t first_data_step_;  // where an earlier round has left the plan that this one shares
   data::Loader loader_;
 };
 

@@ -17,9 +17,11 @@
 #include "train/layout.hpp"
 #include "train/metrics_log.hpp"
 #include "train/model_source.hpp"
+#include "train/outcomes.hpp"
 #include "train/progress.hpp"
 #include "train/round_finish.hpp"
 #include "train/round_lengths.hpp"
+#include "train/round_start.hpp"
 #include "train/round_training.hpp"
 #include "train/run_data.hpp"
 #include "train/run_folder.hpp"
@@ -28,10 +30,12 @@
 #include "train/run_sets.hpp"
 #include "train/run_state.hpp"
 #include "train/saver.hpp"
+#include "train/set_aside.hpp"
 #include "train/starts.hpp"
 #include "train/step.hpp"
 #include "train/stop.hpp"
 #include "train/tokenizer_files.hpp"
+#include "train/weight_source.hpp"
 
 namespace rondo::train {
 
@@ -41,7 +45,8 @@ class Run {
  public:
   Run(const Config& config, comm::Control& control, comm::Group& group, base::Console& console,
       const RunHooks& hooks)
-      : original_(config),
+      : given_(config),
+        original_(config),
         config_(config),
         control_(control),
         group_(group),
@@ -59,7 +64,7 @@ class Run {
     for (;;) {
       const auto i = static_cast<size_t>(state_.round);
       if (!state_.round_trained) {
-        const RoundEnd end = RoundTraining(*parts_, i).run(state_);
+        const RoundEnd end = train_round(i);
         if (end == RoundEnd::kStopped) return base::Exit::kRequeue;
         if (end == RoundEnd::kStepsReached) {
           console_.line("run.max_steps = {} is reached", config_.run.max_steps);
@@ -70,20 +75,22 @@ class Run {
           continue;
         }
       }
+      Early early;
       switch (finish_round(*parts_, i, state_)) {
         case AfterRound::kGoOn:
+          early = begin_round_after(i);
+          break;
+        case AfterRound::kSetAside:
+          saver_->drop_optimizer(state_.round);
+          early = go_back();
           break;
         case AfterRound::kStopped:
           return stopped_between();
-        case AfterRound::kGateEnds:
+        case AfterRound::kEnded:
           return done();
       }
-      if (i + 1 == config_.rounds.size()) break;
-      if (const auto early = begin_round(i + 1)) return *early;
+      if (early) return *early;
     }
-    console_.line("done: {} rounds, {} steps; results in {}", config_.rounds.size(), state_.step,
-                  config_.run_folder());
-    return done();
   }
 
   // The run ends for another reason than a fault of the machine.
@@ -99,6 +106,14 @@ class Run {
     return base::Exit::kDone;
   }
 
+  // A round without data is its start.
+  RoundEnd train_round(size_t i) {
+    if (config_.rounds[i].trains()) return RoundTraining(*parts_, i).run(state_);
+    state_.round_trained = true;
+    saver_->save_round(state_);
+    return RoundEnd::kTrained;
+  }
+
   // Collective. Folder, model, data, and the newest checkpoint.
   Early prepare() {
     const model::Shape shape = base_shape(config_, control_);
@@ -106,12 +121,13 @@ class Run {
     control_.agree([&] { left = seconds_left(config_, hooks_.started, hooks_.job_end); });
     control_.on_first([&] { folder_ = std::make_unique<RunFolder>(config_, console_); });
     prepare_to_stop(left);
+    read_outcomes();
     control_.agree([&] { data_ = plan_data(config_, shape.vocab); });
     control_.on_first([&] { check_fresh(config_, data_); });
     skips_ = SkippedSteps(control_.broadcast_text(folder_ ? folder_->skipped_lines() : ""));
     // A checkpoint that cannot be gone on from, or a base that cannot be read, is refused before
     // anything in the folder changes.
-    auto newest = find_newest(config_, control_, console_, skips_);
+    auto newest = find_newest(config_, control_, console_, allowed());
     if (newest) {
       control_.agree([&] { accept(*newest); });
     }
@@ -126,12 +142,12 @@ class Run {
     model_ = std::make_unique<model::Model>(shape, *mesh_, layout_.training());
     stepper_ = std::make_unique<Stepper>(*model_, control_);
     make_saver();
-    check_inits(shape, newest ? static_cast<size_t>(state_.round) + 1 : 0);
+    check_inits(config_, shape, newest ? static_cast<size_t>(state_.round) + 1 : 0, control_);
     hooks_.watchdog.enter("load", 0, base::Budget::kFixed);
-    if (!newest) load_base();
+    if (!newest) load_base(config_, *model_, control_, console_);
     hooks_.watchdog.enter("packing", 0, base::Budget::kNone);
     const auto asked = [this] { return !stop_->reason().empty(); };
-    if (!ensure_packed(data_, control_, group_, console_, asked)) return stopped_unsaved();
+    if (!ensure_packed(data_.all(), control_, group_, console_, asked)) return stopped_unsaved();
     hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     control_.agree([&] { sets_ = std::make_unique<RunSets>(data_, config_, shape.vocab); });
     if (newest) {
@@ -164,7 +180,7 @@ class Run {
     if (parts_->stop_wanted()) return stopped_unsaved();
     if (needs_base_row() && !evaluate_row(*parts_, state_, "base")) return stopped_unsaved();
     state_of_base_ = state_;
-    return begin_round(0);
+    return begin_round_after({});
   }
 
   // Collective. FLOP/s over all ranks that the speed of a step is a share of.
@@ -216,7 +232,8 @@ class Run {
     bool enough = false;
     int64_t before = 0;
     control_.on_first([&] {
-      folder_->keep(config_);
+      folder_->keep(given_);
+      put_aside(config_, outcomes_);
       const std::string position =
           fmt::format("{} {} {}", state_.round, state_.step, state_.round_trained);
       const std::string setting = base::hash_hex(resolved_yaml(original_) + hooks_.version);
@@ -267,30 +284,64 @@ class Run {
     hooks_.faults.reach("resumed", state_.step);
   }
 
-  // Collective. To the newest checkpoint from before what was found bad, or to the very start.
+  // What of a run's checkpoints may be gone on from.
+  std::function<bool(const nlohmann::json&)> allowed() const {
+    return [this](const nlohmann::json& state) {
+      return skips_.allow(state) && outcomes_.allow(state);
+    };
+  }
+
+  // Collective. What gates have decided so far, to the rounds as they are now.
+  void read_outcomes() {
+    outcomes_ = Outcomes(control_.broadcast_text(folder_ ? folder_->ledger_lines() : ""));
+    control_.agree([&] {
+      for (size_t i = 0; i < config_.rounds.size(); ++i) {
+        const RoundSection& given = given_.rounds[i];
+        const int64_t attempt = std::min(outcomes_.attempt(given.name), std::ssize(given.retry));
+        RoundSection tried = attempt_of(given, attempt);
+        tried.set_aside = outcomes_.set_aside(given.name);
+        original_.rounds[i] = tried;
+        tried.batch = config_.rounds[i].batch;
+        config_.rounds[i] = tried;
+      }
+    });
+  }
+
+  // Collective. To the newest checkpoint from before what was found bad, or was set aside by a
+  // gate, or to the very start.
   Early go_back() {
     saver_->finish();
     hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     skips_ = SkippedSteps(control_.broadcast_text(folder_ ? folder_->skipped_lines() : ""));
-    control_.on_first([&] { remove_refused(config_, skips_); });
-    const auto newest = find_newest(config_, control_, console_, skips_);
+    read_outcomes();
+    control_.on_first([&] {
+      put_aside(config_, outcomes_);
+      remove_refused(config_, skips_);
+    });
+    hooks_.faults.reach("put_aside", state_.step);
+    const auto newest = find_newest(config_, control_, console_, allowed());
     if (newest) {
       control_.agree([&] { state_ = RunState::from_json(newest->state()); });
       restore_all(*newest, *model_, state_.has_optimizer, control_);
     } else {
       state_ = state_of_base_;
-      load_base();
+      load_base(config_, *model_, control_, console_);
     }
     control_.on_first([&] { folder_->event({{"event", "went_back"}, {"step", state_.step}}); });
     open_metrics();
     if (!newest) {
       console_.line("going back to the start of the run");
-      return begin_round(0);
+      return begin_round_after({});
     }
     say_resumed(*newest);
+    if (!state_.round_trained) return {};
     // The end of a round stands for the start of the next one; it was finished before.
-    if (state_.round_trained) return begin_round(static_cast<size_t>(state_.round) + 1);
-    return {};
+    const bool known = take_row(*parts_, state_).is_object();
+    const std::string& name = config_.rounds[static_cast<size_t>(state_.round)].name;
+    if (!known && sets_->any_heldout() && !evaluate_row(*parts_, state_, name)) {
+      return stopped_between();
+    }
+    return begin_round_after(static_cast<size_t>(state_.round));
   }
 
   base::Exit stopped_unsaved() {
@@ -299,35 +350,12 @@ class Run {
     return base::Exit::kRequeue;
   }
 
-  void load_base() {
-    if (config_.model.from) {
-      load_weights(*config_.model.from, *model_, rows_of(config_), control_, console_);
-    } else {
-      model_->initialise(static_cast<uint64_t>(config_.run.seed));
-    }
-  }
-
-  // Checkpoints that rounds from `first` on start from, before hours go into the rounds before. One
-  // that this run is still to write cannot be looked at yet.
-  void check_inits(const model::Shape& shape, size_t first) {
-    const auto own = std::filesystem::weakly_canonical(config_.run_folder() + "/checkpoints");
-    for (size_t i = first; i < config_.rounds.size(); ++i) {
-      const Init& init = config_.rounds[i].init;
-      if (init.kind != Init::Kind::kCheckpoint) continue;
-      const auto path = std::filesystem::weakly_canonical(init.checkpoint);
-      bool later = false;
-      control_.on_first(
-          [&] { later = path.parent_path() == own && !is_checkpoint(path.string()); });
-      if (control_.any_true(later)) continue;
-      check_same_model(init.checkpoint, shape, rows_of(config_), control_);
-    }
-  }
-
   // The counters of a checkpoint of this very recipe and data.
   void accept(const checkpoint::Checkpoint& newest) {
     state_ = RunState::from_json(newest.state());
     check_same_rounds(state_, config_);
     for (const size_t i : schedule_mates(config_.rounds, static_cast<size_t>(state_.round))) {
+      if (!config_.rounds[i].trains()) continue;
       check_same_data(data_.rounds[i], config_.place, config_.rounds[i].name);
     }
   }
@@ -336,6 +364,7 @@ class Run {
   void check_plans() const {
     for (const size_t i : schedule_mates(config_.rounds, static_cast<size_t>(state_.round))) {
       const std::string& name = config_.rounds[i].name;
+      if (!config_.rounds[i].trains()) continue;
       const std::string& before = state_.plan_hashes.at(name);
       if (before != sets_->round(i).plan_hash()) {
         base::fail_user(
@@ -357,9 +386,14 @@ class Run {
   bool needs_base_row() const {
     if (!sets_->any_heldout()) return false;
     bool needed = config_.rounds.front().evaluate.value.at_start;
-    for (size_t i = 0; i < config_.rounds.size(); ++i) {
-      const auto& gate = config_.rounds[i].gate;
-      if (gate && (i == 0 || gate->relative_to != "previous")) needed = true;
+    bool first = true;  // until a round is sure to stand before
+    for (const RoundSection& round : config_.rounds) {
+      bool may_fall = false;
+      for (const GateSection& gate : round.gate) {
+        needed = needed || (gate.compares() && (first || gate.relative_to != "previous"));
+        may_fall = may_fall || gate.otherwise == "rollback" || gate.otherwise == "retry";
+      }
+      first = first && may_fall;
     }
     return needed;
   }
@@ -371,34 +405,34 @@ class Run {
     return base::Exit::kRequeue;
   }
 
-  // Weights, optimizer state and counters at the start of round i.
+  // Collective. Begins the round after `i` of those that are not set aside; after the last one the
+  // run is done. Nothing: the base model.
+  Early begin_round_after(std::optional<size_t> i) {
+    if (const auto next = round_after(config_, i)) return begin_round(*next);
+    console_.line("done: {} rounds, {} steps; results in {}", config_.rounds.size(), state_.step,
+                  config_.run_folder());
+    return done();
+  }
+
+  // Packs, weights, optimizer state and counters at the start of round i.
   Early begin_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
+    if (!pack_again(i)) return stopped_between();
     hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
-    // The first round starts from the base, which is loaded.
-    if (round.init.kind == Init::Kind::kBase && i > 0) load_base();
-    if (round.init.kind == Init::Kind::kCheckpoint) {
-      load_weights(round.init.checkpoint, *model_, rows_of(config_), control_, console_);
-    }
-    if (round.optimizer_state == "reset") {
-      for (size_t u = 0; u < model_->unit_count(); ++u) {
-        model_->unit(u).reset_moments();
-      }
-      state_.adam_step = 0;
-      state_.schedule_start = state_.step;
-    } else if (!state_.has_optimizer) {
-      base::fail_user(
-          "{}: round '{}' carries the optimizer state, but the checkpoint of the round "
-          "before holds weights alone. Use optimizer_state: reset.",
-          config_.place, round.name);
-    }
+    auto parents = start_weights(*parts_, i, state_);
+    if (!parents) return stopped_between();
+    state_.parents = std::move(*parents);
+    take_optimizer(round);
     state_.has_optimizer = true;
     state_.round = static_cast<int64_t>(i);
+    state_.attempt = outcomes_.attempt(round.name);
     state_.round_step = 0;
     state_.round_trained = false;
     state_.round_configs[round.name] = round_yaml(original_, i);
     for (const size_t k : schedule_mates(config_.rounds, i)) {
-      state_.plan_hashes[config_.rounds[k].name] = sets_->round(k).plan_hash();
+      if (config_.rounds[k].trains()) {
+        state_.plan_hashes[config_.rounds[k].name] = sets_->round(k).plan_hash();
+      }
     }
     state_.start_digest = digest_of(*model_, false);
     take_turns(round, data_.turns[i]);
@@ -409,6 +443,34 @@ class Run {
     }
     hooks_.faults.reach("round_begun", state_.step);
     return {};
+  }
+
+  // Collective. The packs of round i, where other rounds than was thought at the start stand before
+  // it, or it is tried again. False when a stop has cut it short.
+  bool pack_again(size_t i) {
+    bool changed = false;
+    control_.agree([&] { changed = plan_round_again(config_, i, model_->shape().vocab, data_); });
+    if (!changed) return true;
+    hooks_.watchdog.enter("packing", 0, base::Budget::kNone);
+    const auto asked = [this] { return !stop_->reason().empty(); };
+    if (!ensure_packed({&data_.rounds[i]}, control_, group_, console_, asked)) return false;
+    control_.agree([&] { sets_->open_round(i, data_.rounds[i], model_->shape().vocab); });
+    return true;
+  }
+
+  void take_optimizer(const RoundSection& round) {
+    if (round.optimizer_state != "carry") state_.schedule_start = state_.step;
+    if (round.optimizer_state == "reset") {
+      for (size_t u = 0; u < model_->unit_count(); ++u) {
+        model_->unit(u).reset_moments();
+      }
+      state_.adam_step = 0;
+    } else if (!state_.has_optimizer) {
+      base::fail_user(
+          "{}: round '{}' carries the optimizer state, but the checkpoint of the round "
+          "before holds weights alone. Use optimizer_state: reset.",
+          config_.place, round.name);
+    }
   }
 
   // What the model will stop at, and be prompted by.
@@ -427,7 +489,10 @@ class Run {
     }
   }
 
-  const Config original_;  // with `auto` as it was given
+  const Config given_;
+  // As the rounds are now: those that were set aside are marked, and one that is tried again has
+  // other keys.
+  Config original_;  // with `auto` as it was given
   Config config_;
   comm::Control& control_;
   comm::Group& group_;
@@ -447,6 +512,7 @@ class Run {
   RunState state_;
   RunState state_of_base_;  // before the first round
   SkippedSteps skips_;
+  Outcomes outcomes_;
   std::optional<StopRequests> stop_;
   double calibration_ = 0;
   std::unique_ptr<RunParts> parts_;

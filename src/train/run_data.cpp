@@ -205,17 +205,20 @@ data::CleanSettings clean_settings(const Config& config) {
   return clean;
 }
 
-// Sources of earlier rounds that `request` does not name, each once.
-std::vector<data::PackSource> sources_before(const std::vector<data::PackRequest>& rounds,
-                                             const data::PackRequest& request) {
+std::vector<std::string> train_files(const Config& config, const std::string& name) {
+  return tokenised_files(config, name, "train", config.source(name).train);
+}
+
+// Sources of earlier rounds that stand and round `i` does not name, each once.
+std::vector<data::PackSource> sources_before(const Config& config, size_t i) {
+  std::set<std::string> named;
+  for (const TrainedSource& trained : trained_sources(config, i)) named.insert(trained.name);
   std::vector<data::PackSource> earlier;
-  const auto names = [](const std::vector<data::PackSource>& sources, const std::string& name) {
-    return std::ranges::find(sources, name, &data::PackSource::name) != sources.end();
-  };
-  for (const auto& round : rounds) {
-    for (const auto& source : round.sources) {
-      if (names(request.sources, source.name) || names(earlier, source.name)) continue;
-      earlier.push_back({.name = source.name, .files = source.files});
+  for (size_t k = 0; k < i; ++k) {
+    if (config.rounds[k].set_aside) continue;
+    for (const TrainedSource& trained : trained_sources(config, k)) {
+      if (!named.insert(trained.name).second) continue;
+      earlier.push_back({.name = trained.name, .files = train_files(config, trained.name)});
     }
   }
   return earlier;
@@ -291,6 +294,28 @@ std::string warn_of_tokenizer(const std::string& folder, const std::string& hash
       hash_of_data, folder, hash);
 }
 
+data::PackRequest round_request(const Config& config, size_t i, int64_t vocab) {
+  const RoundSection& round = config.rounds[i];
+  auto request = common_request(config, vocab, round.batch.value.seq_len);
+  request.seed = seed_of_round(config, i);
+  request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
+  request.clean = clean_settings(config);
+  request.packs_per_step = round.batch.value.packs;
+  for (const TrainedSource& trained : trained_sources(config, i)) {
+    const SourceSection& source = config.source(trained.name);
+    request.sources.push_back({.name = trained.name,
+                               .files = train_files(config, trained.name),
+                               .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
+                               .replayed = trained.replayed,
+                               .part = trained.key,
+                               .heldout_split = source.heldout.split,
+                               .keep = keep_of(source)});
+  }
+  if (!round.shares.empty()) request.mix = mix_of(round);
+  request.earlier = sources_before(config, i);
+  return request;
+}
+
 data::PackRequest heldout_request(const Config& config, const std::string& name, int64_t vocab,
                                   int64_t seq_len, int64_t max_examples) {
   const SourceSection& source = config.source(name);
@@ -314,7 +339,9 @@ data::PackRequest heldout_request(const Config& config, const std::string& name,
 
 std::vector<const data::PackRequest*> RunData::all() const {
   std::vector<const data::PackRequest*> requests;
-  for (const auto& request : rounds) requests.push_back(&request);
+  for (const auto& request : rounds) {
+    if (!request.sources.empty()) requests.push_back(&request);
+  }
   for (const auto& entry : heldout) requests.push_back(&entry.request);
   for (const auto& [max_examples, entries] : heldout_inside) {
     for (const auto& entry : entries) requests.push_back(&entry.request);
@@ -329,30 +356,10 @@ data::Average average_of(const Config& config) {
 RunData plan_data(const Config& config, int64_t vocab) {
   check_tokenizer(config);
   RunData data;
-  const data::CleanSettings clean = clean_settings(config);
   int64_t longest = config.batch.seq_len;
   for (const auto& round : config.rounds) longest = std::max(longest, round.batch.value.seq_len);
   for (size_t i = 0; i < config.rounds.size(); ++i) {
-    const RoundSection& round = config.rounds[i];
-    auto request = common_request(config, vocab, round.batch.value.seq_len);
-    request.seed = static_cast<uint64_t>(config.run.seed) + i;
-    request.out_folder = fmt::format("{}/rounds/{}/packed", config.run_folder(), round.name);
-    request.clean = clean;
-    request.packs_per_step = round.batch.value.packs;
-    for (const TrainedSource& trained : trained_sources(config, i)) {
-      const SourceSection& source = config.source(trained.name);
-      request.sources.push_back(
-          {.name = trained.name,
-           .files = tokenised_files(config, trained.name, "train", source.train),
-           .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
-           .replayed = trained.replayed,
-           .part = trained.key,
-           .heldout_split = source.heldout.split,
-           .keep = keep_of(source)});
-    }
-    if (!round.shares.empty()) request.mix = mix_of(round);
-    request.earlier = sources_before(data.rounds, request);
-    data.rounds.push_back(std::move(request));
+    data.rounds.push_back(round_request(config, plan_origin(config, i), vocab));
   }
   for (const auto& [name, source] : config.sources) {
     if (!source.heldout.given()) continue;
@@ -372,6 +379,16 @@ RunData plan_data(const Config& config, int64_t vocab) {
   data.other_tokenizer = warn_of_tokenizer(config.tokenizer_folder(), check_one_tokenizer(data));
   for (const auto& request : data.rounds) data.turns.push_back(turns_of(request));
   return data;
+}
+
+bool plan_round_again(const Config& config, size_t round, int64_t vocab, RunData& data) {
+  data::PackRequest& planned = data.rounds.at(round);
+  const std::string before = planned.sources.empty() ? "" : data::request_hash(planned);
+  planned = round_request(config, plan_origin(config, round), vocab);
+  if (planned.sources.empty() || data::request_hash(planned) == before) return false;
+  check_one_tokenizer(data);
+  data.turns.at(round) = turns_of(planned);
+  return true;
 }
 
 void check_fresh(const Config& config, const RunData& data) {
@@ -415,9 +432,9 @@ void check_same_data(const data::PackRequest& request, const std::string& place,
       place, round, request.out_folder);
 }
 
-bool ensure_packed(const RunData& data, comm::Control& control, comm::Group& group,
-                   base::Console& console, const std::function<bool()>& stop) {
-  for (const data::PackRequest* request : data.all()) {
+bool ensure_packed(const std::vector<const data::PackRequest*>& requests, comm::Control& control,
+                   comm::Group& group, base::Console& console, const std::function<bool()>& stop) {
+  for (const data::PackRequest* request : requests) {
     if (control.any_true(stop())) return false;
     bool current = false;
     // Rank 0 decides alone: on shared file systems ranks may see different things for a while.

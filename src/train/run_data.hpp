@@ -31,9 +31,11 @@ struct Turns {
 };
 
 struct RunData {
-  std::vector<data::PackRequest> rounds;  // one per round of the configuration
-  std::vector<Turns> turns;               // the same
-  std::vector<HeldoutData> heldout;       // in the order of the sources
+  // One per round of the configuration; of one without data (init: average) without sources. A
+  // round that goes on with the packs of another has that one's.
+  std::vector<data::PackRequest> rounds;
+  std::vector<Turns> turns;          // the same
+  std::vector<HeldoutData> heldout;  // in the order of the sources
   // The same with other numbers of examples, by evaluate.max_examples of rounds that evaluate
   // inside.
   std::map<int64_t, std::vector<HeldoutData>> heldout_inside;
@@ -49,6 +51,9 @@ data::Average average_of(const Config& config);
 // Called on every rank; reads attributes only. UserError when a tokenised file is missing or
 // `tokenizer` names no tokenizer.
 RunData plan_data(const Config& config, int64_t vocab);
+// The same for one round, once it is known which rounds before it stand: what it replays, and is
+// compared with, are theirs. Returns whether anything has changed.
+bool plan_round_again(const Config& config, size_t round, int64_t vocab, RunData& data);
 
 // Called on one rank, since it reads all of the texts. UserError when a tokenised file that is used
 // was made from a text that has changed since, or with another tokenizer, template or settings.
@@ -62,7 +67,8 @@ void check_same_data(const data::PackRequest& request, const std::string& place,
 // Collective over all ranks. Packs what is missing or was made for another request, one set after
 // another. `stop` is asked on every rank before each: false when one of them has ended it.
 bool ensure_packed(
-    const RunData& data, comm::Control& control, comm::Group& group, base::Console& console,
+    const std::vector<const data::PackRequest*>& requests, comm::Control& control,
+    comm::Group& group, base::Console& console,
     const std::function<bool()>& stop = [] { return false; });
 
 }  // namespace rondo::train

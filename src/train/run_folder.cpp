@@ -86,17 +86,24 @@ void RunFolder::skip_steps(const SkippedSteps::Entry& entry) const {
   base::append_line_durably(path("skipped.jsonl"), SkippedSteps::line_of(entry));
 }
 
+std::string RunFolder::ledger_lines() const {
+  const std::string file = path("ledger.jsonl");
+  return std::filesystem::exists(file) ? base::read_text(file) : "";
+}
+
 void RunFolder::ledger(const nlohmann::json& line) const {
   const auto old = ledger_line(line.at("round").get<std::string>());
-  if (old && old->value("result_digest", "") == line.value("result_digest", "")) return;
+  const auto same = [&](const char* key) {
+    return old->value(key, nlohmann::json()) == line.value(key, nlohmann::json());
+  };
+  if (old && same("result_digest") && same("attempt") && same("outcome")) return;
   check_owner();
   base::append_line_durably(path("ledger.jsonl"), line.dump());
 }
 
 std::optional<nlohmann::json> RunFolder::ledger_line(const std::string& round) const {
   std::optional<nlohmann::json> last;
-  if (!std::filesystem::exists(path("ledger.jsonl"))) return last;
-  std::istringstream lines(base::read_text(path("ledger.jsonl")));
+  std::istringstream lines(ledger_lines());
   std::string text;
   while (std::getline(lines, text)) {
     // A line that a kill cut short is not one.
@@ -104,11 +111,6 @@ std::optional<nlohmann::json> RunFolder::ledger_line(const std::string& round) c
     if (line.is_object() && line.value("round", "") == round) last = std::move(line);
   }
   return last;
-}
-
-bool ended_by_gate(const nlohmann::json& ledger_line) {
-  const auto gate = ledger_line.value("gate", nlohmann::json());
-  return gate.is_object() && !gate.value("held", true) && gate.value("otherwise", "") == "stop";
 }
 
 std::string stored_digest(const std::string& checkpoint) {

@@ -34,7 +34,10 @@ class RunFolder {
   // Lines of skipped.jsonl (SkippedSteps); "": there are none.
   std::string skipped_lines() const;
   void skip_steps(const SkippedSteps::Entry& entry) const;
-  // Adds the line of a round to ledger.jsonl unless a line with the same round and result is there.
+  // All lines of ledger.jsonl; "": there are none.
+  std::string ledger_lines() const;
+  // Adds the line of a round to ledger.jsonl unless its last line has the same result, attempt and
+  // outcome.
   void ledger(const nlohmann::json& line) const;
   // The last line of a round in ledger.jsonl, if there is one.
   std::optional<nlohmann::json> ledger_line(const std::string& round) const;
@@ -48,8 +51,6 @@ class RunFolder {
 };
 
 std::string utc_now();
-// Whether a ledger line says that its round's gate ended the run.
-bool ended_by_gate(const nlohmann::json& ledger_line);
 // Digest of the tensors of a checkpoint, as its manifest says.
 std::string stored_digest(const std::string& checkpoint);
 

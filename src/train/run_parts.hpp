@@ -44,10 +44,11 @@ struct RunParts {
 
   // Collective. Whether any rank wants to stop.
   bool stop_wanted() const { return control.any_true(!stop.reason().empty()); }
-  // Collective. Losses of the model as it is over all held-out sets. Nothing when a stop has cut it
-  // short.
-  std::optional<EvaluationRow> evaluate(int64_t max_examples, int64_t step) const {
-    const auto evaluator = sets.evaluator(max_examples, config, mesh.data(), control);
+  // Collective. Losses of the model as it is over all held-out sets, or that of `only`. Nothing
+  // when a stop has cut it short.
+  std::optional<EvaluationRow> evaluate(int64_t max_examples, int64_t step,
+                                        const std::string& only = "") const {
+    const auto evaluator = sets.evaluator(max_examples, config, mesh.data(), control, only);
     return evaluator.evaluate(stepper, [this, step] {
       watchdog.enter("evaluation", step);
       return !stop.reason().empty();

@@ -6,10 +6,22 @@
 
 namespace rondo::train {
 
+nlohmann::json to_json(const std::vector<Parent>& parents) {
+  auto json = nlohmann::json::array();
+  for (const Parent& parent : parents) {
+    json.push_back({{"what", parent.what},
+                    {"name", parent.name},
+                    {"digest", parent.digest},
+                    {"weight", parent.weight}});
+  }
+  return json;
+}
+
 nlohmann::json RunState::to_json(const Config& config) const {
   return {{"run", config.run.name},
           {"round", round},
           {"round_name", config.rounds.at(static_cast<size_t>(round)).name},
+          {"attempt", attempt},
           {"round_step", round_step},
           {"round_trained", round_trained},
           {"step", step},
@@ -28,6 +40,7 @@ nlohmann::json RunState::to_json(const Config& config) const {
           {"micro_packs", micro_packs},
           {"layout", {{"ranks", ranks}, {"tensor", tensor}, {"zero", zero}}},
           {"start_digest", start_digest},
+          {"parents", train::to_json(parents)},
           {"model_config", model_config},
           {"tokenizer", tokenizer},
           {"end_of_turn", end_of_turn},
@@ -38,6 +51,7 @@ RunState RunState::from_json(const nlohmann::json& json) {
   try {
     RunState state;
     json.at("round").get_to(state.round);
+    state.attempt = json.value("attempt", int64_t{0});
     json.at("round_step").get_to(state.round_step);
     json.at("round_trained").get_to(state.round_trained);
     json.at("step").get_to(state.step);
@@ -60,6 +74,12 @@ RunState RunState::from_json(const nlohmann::json& json) {
       json.at("layout").at("zero").get_to(state.zero);
     }
     json.at("start_digest").get_to(state.start_digest);
+    for (const auto& parent : json.value("parents", nlohmann::json::array())) {
+      state.parents.push_back({.what = parent.at("what").get<std::string>(),
+                               .name = parent.at("name").get<std::string>(),
+                               .digest = parent.at("digest").get<std::string>(),
+                               .weight = parent.at("weight").get<double>()});
+    }
     json.at("model_config").get_to(state.model_config);
     json.at("tokenizer").get_to(state.tokenizer);
     json.at("end_of_turn").get_to(state.end_of_turn);
@@ -74,6 +94,7 @@ RunState RunState::from_json(const nlohmann::json& json) {
 void check_same_rounds(const RunState& state, const Config& config) {
   for (int64_t i = 0; i <= state.round; ++i) {
     const auto index = static_cast<size_t>(i);
+    if (index < config.rounds.size() && config.rounds[index].set_aside) continue;
     if (index >= config.rounds.size()) {
       base::fail_user(
           "{}: the run in {} has begun {} rounds, the configuration has {}. Use another "

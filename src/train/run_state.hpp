@@ -13,8 +13,17 @@
 
 namespace rondo::train {
 
+// A model that the weights at the start of a round come from.
+struct Parent {
+  std::string what;    // "base", "round" or "checkpoint"
+  std::string name;    // of the round, or path
+  std::string digest;  // of its weights, where it is known
+  double weight = 1;   // in an average
+};
+
 struct RunState {
   int64_t round = 0;           // index of the round in progress, or that has just ended
+  int64_t attempt = 0;         // how often gates have had the round tried again
   int64_t round_step = 0;      // optimizer steps done in it
   bool round_trained = false;  // its last step is done; evaluation and gate follow
   int64_t step = 0;            // steps done over all rounds
@@ -33,7 +42,8 @@ struct RunState {
   std::map<std::string, int64_t> micro_packs;  // where the configuration said auto
   // The layout, for a start with `auto` on as many ranks.
   int64_t ranks = 0, tensor = 1, zero = 1;
-  std::string start_digest;  // of the weights the round began with
+  std::string start_digest;     // of the weights the round began with
+  std::vector<Parent> parents;  // what they were made of
   // What readers of the checkpoint need (train/model_source.hpp).
   std::string model_config;
   std::string tokenizer;
@@ -46,6 +56,8 @@ struct RunState {
   nlohmann::json to_json(const Config& config) const;
   static RunState from_json(const nlohmann::json& json);
 };
+
+nlohmann::json to_json(const std::vector<Parent>& parents);
 
 // UserError that shows the first differing line unless the rounds that `state` has begun are the
 // same in `config`. Rounds not yet begun may be changed, added or removed, unless they share the

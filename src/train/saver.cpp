@@ -39,9 +39,9 @@ void check_copies(const model::Model& model, int64_t step, comm::Control& contro
 
 }  // namespace
 
-std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Control& control,
-                                                  base::Console& console,
-                                                  const SkippedSteps& skips) {
+std::optional<checkpoint::Checkpoint> find_newest(
+    const Config& config, comm::Control& control, base::Console& console,
+    const std::function<bool(const nlohmann::json& state)>& allowed) {
   const std::string folder = checkpoints_of(config);
   control.on_first([&] { checkpoint::clean(folder, console); });
   const auto verify = config.checkpoint.verify == "full" ? checkpoint::Verify::kFull
@@ -49,7 +49,7 @@ std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Co
   const auto accept = [&](const std::string& /*name*/, const nlohmann::json& state) {
     // In the middle of a round weights alone cannot be gone on from.
     const bool whole = state.value("has_optimizer", false) || state.value("round_trained", false);
-    return whole && skips.allow(state);
+    return whole && (!allowed || allowed(state));
   };
   auto found = checkpoint::Checkpoint::open_newest(folder, control, console, verify, accept);
   if (found && config.checkpoint.resume == "never") {

@@ -23,11 +23,11 @@
 
 namespace rondo::train {
 
-// Collective over all ranks. The newest whole checkpoint of a run that `skips` allow, or nothing;
-// honours checkpoint.resume.
-std::optional<checkpoint::Checkpoint> find_newest(const Config& config, comm::Control& control,
-                                                  base::Console& console,
-                                                  const SkippedSteps& skips = {});
+// Collective over all ranks. The newest whole checkpoint of a run whose state is allowed, or
+// nothing; honours checkpoint.resume.
+std::optional<checkpoint::Checkpoint> find_newest(
+    const Config& config, comm::Control& control, base::Console& console,
+    const std::function<bool(const nlohmann::json& state)>& allowed = {});
 
 // Called on rank 0. Removes the checkpoints of a run that `skips` do not allow.
 void remove_refused(const Config& config, const SkippedSteps& skips);

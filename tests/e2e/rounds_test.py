@@ -196,14 +196,14 @@ class Gates(RoundTest):
         for otherwise in ("report", "continue"):
             gate = dict(self.IMPOSSIBLE, otherwise=otherwise)
             self.train(self.rounds(dict(self.ONE, gate=gate), self.TWO, name=otherwise))
-            verdict = self.ledger(otherwise)[0]["gate"]
+            (verdict,) = self.ledger(otherwise)[0]["gates"]
             self.assertEqual((verdict["held"], verdict["otherwise"]), (False, otherwise))
             self.assertEqual(len(self.ledger(otherwise)), 2)
 
     def test_a_gate_that_holds(self):
         gate = {"on": "up", "max_loss_increase": 0.5, "relative_to": "best", "otherwise": "stop"}
         self.train(self.rounds(self.ONE, dict(self.TWO, gate=gate)))
-        self.assertIs(self.ledger()[1]["gate"]["held"], True)
+        self.assertIs(self.ledger()[1]["gates"][0]["held"], True)
 
 
 class Kept(RoundTest):

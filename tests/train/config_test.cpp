@@ -86,8 +86,8 @@ TEST(Config, ReadsTheWhole) {
   EXPECT_EQ(config.rounds[0].init.kind, Init::Kind::kBase);
   EXPECT_EQ(config.rounds[0].epochs, 2);
   EXPECT_EQ(config.rounds[1].init.kind, Init::Kind::kPrevious);
-  ASSERT_TRUE(config.rounds[1].gate.has_value());
-  EXPECT_EQ(config.rounds[1].gate->otherwise, "stop");
+  ASSERT_EQ(config.rounds[1].gate.size(), 1);
+  EXPECT_EQ(config.rounds[1].gate[0].otherwise, "stop");
 }
 
 TEST(Config, RoundsMergeTheirKeysOverTheGlobalOnes) {
@@ -152,7 +152,7 @@ TEST(Config, FormsOfTheirOwn) {
   const Config list = read(with("train: a.h5", "train: [a.h5, 'b*.h5']"));
   EXPECT_EQ(list.source("a").train.paths, (std::vector<std::string>{"a.h5", "b*.h5"}));
   const Config start = read(with("{name: first,", "{name: first, init: {checkpoint: some/where},"));
-  EXPECT_EQ(start.rounds[0].init.checkpoint, "some/where");
+  EXPECT_EQ(start.rounds[0].init.name, "some/where");
 }
 
 TEST(Config, WrittenOutItReadsBackAsItself) {
@@ -294,14 +294,14 @@ TEST(Config, KeysInTheWrongSectionAreToldTheirPlace) {
   const struct {
     std::string text, message;
   } cases[] = {
-      {"seed: 4\n", "'seed'. Did you mean 'run.seed'?"},
+      {"seed: 4\n", "'seed'. Did you mean 'run.seed' or 'rounds[].seed'?"},
       {"epochs: 4\n", "'epochs'. Did you mean 'rounds[].epochs'?"},
       {"lr: 4\n", "'lr'. Did you mean 'optimizer.lr'?"},
       {"weight-decay: 4\n", "'weight-decay'. Did you mean 'optimizer.weight_decay'?"},
       {"ffn: 4\n", "'ffn'. Did you mean 'model.shape.ffn'?"},
       {"every: 4\n", "'every'. Did you mean 'checkpoint.every' or 'evaluate.every'?"},
       {"max_rejected: 0\n", "'max_rejected'. Did you mean 'pack.max_rejected'?"},
-      {"schedule: {seed: 4}\n", "'schedule.seed'. Did you mean 'run.seed'?"},
+      {"schedule: {seed: 4}\n", "'schedule.seed'. Did you mean 'run.seed' or 'rounds[].seed'?"},
       {"pack: {sources: 4}\n", "'pack.sources'. Did you mean 'sources' at the top level?"},
       {"batch: {pack: 4}\n", "'batch.pack'. Did you mean 'packs' or 'pack' at the top level?"},
   };
@@ -309,7 +309,7 @@ TEST(Config, KeysInTheWrongSectionAreToldTheirPlace) {
     EXPECT_THAT(problems(kShort + text), HasSubstr("unknown key " + message));
   }
   EXPECT_THAT(problems(with("name: first", "name: first, lr: 4")),
-              HasSubstr("'rounds[0].lr'. Did you mean 'rounds[0].optimizer.lr'?"));
+              HasSubstr("'rounds[0].lr'. Did you mean 'rounds[0].optimizer.lr' or"));
   EXPECT_THAT(problems(with("train: a.h5", "path: a.h5")),
               HasSubstr("'sources.a.path'. In rondo this is sources.NAME.train"));
 }
@@ -432,7 +432,7 @@ TEST(ConfigurationReference, NamesEveryKeyOfTheExample) {
        {"run.name", "model.from", "model.shape.rope_theta", "parallel.shard", "batch.micro_packs",
         "pack.max_documents", "loss.average", "optimizer.betas", "schedule.warmup",
         "checkpoint.every", "sources.NAME.heldout", "rounds[].optimizer_state",
-        "rounds[].gate.relative_to", "rounds[].optimizer.lr"}) {
+        "rounds[].gate[].relative_to", "rounds[].optimizer.lr"}) {
     EXPECT_THAT(text, HasSubstr(key));
   }
   EXPECT_THAT(text, Not(HasSubstr("rounds[].place")));

@@ -57,22 +57,23 @@ TEST(Reaction, StopsSkipsOrGoesBackUpToALimit) {
 }
 
 TEST(SkippedSteps, AreReadBackAndTornLinesLeftOut) {
-  const SkippedSteps::Entry entry = {1, 7, 8, "spike", "it \"jumped\""};
+  const SkippedSteps::Entry entry = {1, 0, 7, 8, "spike", "it \"jumped\""};
   const std::string line = SkippedSteps::line_of(entry);
   const SkippedSteps read(line + "\n" + line.substr(0, line.size() / 2));
   EXPECT_EQ(read.count(), 1);
   EXPECT_EQ(read.count(Trouble::kSpike), 1);
   EXPECT_EQ(read.count(Trouble::kNotFinite), 0);
-  EXPECT_TRUE(read.contains(1, 7));
-  EXPECT_TRUE(read.contains(1, 8));
-  EXPECT_FALSE(read.contains(1, 6));
-  EXPECT_FALSE(read.contains(1, 9));
-  EXPECT_FALSE(read.contains(0, 7));
+  EXPECT_TRUE(read.contains(1, 0, 7));
+  EXPECT_TRUE(read.contains(1, 0, 8));
+  EXPECT_FALSE(read.contains(1, 0, 6));
+  EXPECT_FALSE(read.contains(1, 0, 9));
+  EXPECT_FALSE(read.contains(0, 0, 7));
+  EXPECT_FALSE(read.contains(1, 1, 7)) << "another attempt at the round";
 }
 
 TEST(SkippedSteps, AllowNoCheckpointFromBehindThem) {
   SkippedSteps skips;
-  skips.add({1, 7, 8, "spike", ""});
+  skips.add({1, 0, 7, 8, "spike", ""});
   const auto allowed = [&](int64_t round, int64_t round_step, int64_t known) {
     return skips.allow({{"round", round}, {"round_step", round_step}, {"skips", known}});
   };

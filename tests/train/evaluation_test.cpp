@@ -22,25 +22,13 @@ ForgettingMatrix matrix() {
   return all;
 }
 
-TEST(ForgettingMatrix, KeepsItsOrderAndFindsTheBestBefore) {
+TEST(ForgettingMatrix, KeepsItsOrder) {
   ForgettingMatrix all = matrix();
-  EXPECT_EQ(all.best_loss_before("second", "a"), 2.0);
-  EXPECT_EQ(all.best_loss_before("first", "a"), 3.0);
-  EXPECT_EQ(all.best_loss_before("base", "a"), std::nullopt);
-  EXPECT_EQ(all.best_loss_before("second", "unknown"), std::nullopt);
   EXPECT_EQ(all.row("third"), nullptr);
   all.set("second", row_of(1.5, 1.0));
   EXPECT_EQ(all.row("second")->front().second.loss, 1.5) << "a row set again is replaced";
+  EXPECT_EQ(all.names(), (std::vector<std::string>{"base", "first", "second"}));
   EXPECT_EQ(all.to_json().size(), 3);
-}
-
-TEST(ForgettingMatrix, ALossThatIsNotANumberIsNeverTheBest) {
-  ForgettingMatrix all;
-  all.set("base", row_of(std::nan(""), 4.0));
-  all.set("first", row_of(2.0, std::nan("")));
-  all.set("second", row_of(1.0, 1.0));
-  EXPECT_EQ(all.best_loss_before("second", "a"), 2.0);
-  EXPECT_EQ(all.best_loss_before("second", "b"), 4.0);
 }
 
 TEST(ForgettingMatrix, JsonReadsBackToTheBit) {
@@ -52,64 +40,6 @@ TEST(ForgettingMatrix, JsonReadsBackToTheBit) {
   EXPECT_EQ(back.row("third")->at(0).second.loss, 0.1 + 0.2);
   EXPECT_EQ(back.row("third")->at(0).second.accuracy, 0.5);
   EXPECT_TRUE(std::isnan(back.row("third")->at(1).second.loss));
-}
-
-GateSection gate_on(const std::string& source, const std::string& relative_to, double allowed) {
-  return {.on = source, .max_loss_increase = allowed, .relative_to = relative_to};
-}
-
-TEST(Gate, ComparesWithTheRowItNames) {
-  const ForgettingMatrix all = matrix();
-  const auto held = [&](const std::string& relative_to, double allowed) {
-    return judge(gate_on("a", relative_to, allowed), all, "second", "first").held;
-  };
-  EXPECT_TRUE(held("base", -0.39)) << "2.6 against 3.0";
-  EXPECT_FALSE(held("base", -0.41));
-  EXPECT_TRUE(held("previous", 0.61)) << "2.6 against 2.0";
-  EXPECT_FALSE(held("previous", 0.59));
-  EXPECT_TRUE(held("best", 0.61));
-  EXPECT_FALSE(held("best", 0.59));
-  EXPECT_TRUE(judge(gate_on("b", "best", -2.9), all, "second", "first").held) << "1.0 against 4.0";
-  EXPECT_FALSE(judge(gate_on("b", "best", -3.1), all, "second", "first").held);
-  EXPECT_TRUE(judge(gate_on("a", "previous", -0.9), all, "first", "base").held);
-}
-
-TEST(Gate, AnIncreaseOfExactlyWhatIsAllowedHolds) {
-  ForgettingMatrix all;
-  all.set("base", row_of(2.0, 0));
-  all.set("first", row_of(2.25, 0));
-  EXPECT_TRUE(judge(gate_on("a", "base", 0.25), all, "first", "base").held);
-  EXPECT_FALSE(judge(gate_on("a", "base", 0.2499), all, "first", "base").held);
-}
-
-TEST(Gate, TellsItsFigures) {
-  const auto verdict = judge(gate_on("a", "previous", 0.05), matrix(), "second", "first");
-  EXPECT_EQ(verdict.text, "loss on a is 2.6000, previous 2.0000: change +0.6000, allowed +0.0500");
-  EXPECT_EQ(verdict.json.at("held"), false);
-  EXPECT_EQ(verdict.json.at("loss"), 2.6);
-  EXPECT_EQ(verdict.json.at("reference"), 2.0);
-  EXPECT_EQ(verdict.json.at("otherwise"), "report");
-}
-
-TEST(Gate, FailsWhenALossIsNotANumber) {
-  ForgettingMatrix all;
-  all.set("base", row_of(2.0, std::nan("")));
-  all.set("first", row_of(std::nan(""), 1.0));
-  EXPECT_FALSE(judge(gate_on("a", "base", 1e9), all, "first", "base").held);
-  EXPECT_FALSE(judge(gate_on("b", "base", 1e9), all, "first", "base").held);
-}
-
-TEST(Gate, WithoutAnEarlierLossIsAnErrorThatSaysWhy) {
-  ForgettingMatrix all;
-  all.set("base", {{"a", {2.0, 0}}});
-  all.set("first", row_of(1.0, 1.0));
-  for (const char* relative_to : {"base", "previous", "best"}) {
-    const std::string text =
-        data::user_error([&] { judge(gate_on("b", relative_to, 0), all, "first", "base"); });
-    EXPECT_NE(text.find("gate of round 'first': there is no earlier held-out loss on 'b'"),
-              std::string::npos)
-        << text;
-  }
 }
 
 class EvaluatorTest : public testing::Test {

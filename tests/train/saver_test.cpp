@@ -16,6 +16,7 @@
 #include "support/temp_folder.hpp"
 #include "train/model_source.hpp"
 #include "train/training.hpp"
+#include "train/weight_source.hpp"
 
 namespace rondo::train {
 namespace {
