@@ -7,7 +7,8 @@ import sys
 EXIT_USER = 2
 EXIT_SYSTEM = 3
 EXIT_REQUEUE = 75
-OWN_EXIT_CODES = (0, 2, 3, 70, 75, 93)
+EXIT_COMMANDS = 79
+OWN_EXIT_CODES = (0, 2, 3, 70, 75, 79, 93)
 
 
 def say(text):

@@ -16,6 +16,7 @@ namespace rondo::app {
 struct ConfigOptions {
   std::string config;
   std::vector<std::string> overrides;
+  bool folder = false;
   int check_ranks = 0;  // above 0: only check the configuration for so many ranks
 
   void declare(CLI::App& parser) {
@@ -27,6 +28,7 @@ struct ConfigOptions {
             "--check", check_ranks,
             "only check the configuration and its model for this many ranks, and write nothing")
         ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+    parser.add_flag("--folder", folder, "only print the path of the run folder");
   }
 
   // Collective over all ranks. The configuration; with --check, checked for so many ranks.

@@ -33,9 +33,9 @@ std::string spread(std::vector<int64_t> values) {
   return fmt::format("{} / {} / {}", values.front(), values[values.size() / 2], values.back());
 }
 
-std::optional<TokenText> text_of(const InspectRequest& request) {
+std::optional<data::TokenText> text_of(const InspectRequest& request) {
   if (request.tokenizer.empty()) return std::nullopt;
-  return TokenText::of_folder(request.tokenizer);
+  return data::TokenText::of_folder(request.tokenizer);
 }
 
 // "data/a.jsonl:17": where an example comes from; "" when the file does not say.
@@ -116,7 +116,7 @@ void inspect_packed(const InspectRequest& request, base::Console& console) {
   }
   console.line("pack {}: {} documents, {} tokens", pack, batch.layout.documents.size(),
                batch.real_tokens);
-  const std::optional<TokenText> text = text_of(request);
+  const std::optional<data::TokenText> text = text_of(request);
   const auto* row = batch.tokens.const_data_ptr<int32_t>();
   for (size_t i = 0; i < batch.layout.documents.size(); ++i) {
     const base::Slice document = batch.layout.documents[i];

@@ -15,7 +15,7 @@ struct Span {
 };
 
 std::vector<Span> spans_of(std::span<const int32_t> tokens, std::span<const float> weights,
-                           const TokenText& text, bool part_specials) {
+                           const data::TokenText& text, bool part_specials) {
   std::vector<Span> spans;
   for (size_t i = 0; i < tokens.size(); ++i) {
     const bool special = part_specials && text.is_special(tokens[i]);
@@ -29,23 +29,24 @@ std::vector<Span> spans_of(std::span<const int32_t> tokens, std::span<const floa
 
 std::string coloured(const Span& span) {
   const char* colour = span.weight == 0 ? "" : span.weight == 1 ? "\x1b[32m" : "\x1b[33m";
-  return fmt::format("{}{}{}\x1b[0m", span.special ? "\x1b[2m" : "", colour, printable(span.bytes));
+  return fmt::format("{}{}{}\x1b[0m", span.special ? "\x1b[2m" : "", colour,
+                     data::printable(span.bytes));
 }
 
 std::string marked(const Span& span) {
-  if (span.weight == 0) return printable(span.bytes);
+  if (span.weight == 0) return data::printable(span.bytes);
   const std::string weight = span.weight == 1 ? "" : fmt::format("[{}] ", span.weight);
-  return fmt::format(">>{}{}<<", weight, printable(span.bytes));
+  return fmt::format(">>{}{}<<", weight, data::printable(span.bytes));
 }
 
 }  // namespace
 
 void show_example(std::span<const int32_t> tokens, std::span<const float> weights,
-                  const std::optional<TokenText>& text, base::Console& console) {
+                  const std::optional<data::TokenText>& text, base::Console& console) {
   console.line("  place      token    weight{}", text ? "  text" : "");
   for (size_t i = 0; i < tokens.size(); ++i) {
     console.line("  {:>5} {:>10} {:>9}{}", i, tokens[i], weights[i],
-                 text ? fmt::format("  {}", printable(text->bytes(tokens[i]))) : "");
+                 text ? fmt::format("  {}", data::printable(text->bytes(tokens[i]))) : "");
   }
   if (!text) {
     console.line("  (with --tokenizer FOLDER the text of each token is shown)");

@@ -6,8 +6,8 @@
 #include <optional>
 #include <span>
 
-#include "app/token_text.hpp"
 #include "base/console.hpp"
+#include "data/token_text.hpp"
 
 namespace rondo::app {
 
@@ -15,6 +15,6 @@ namespace rondo::app {
 // terminal, trained tokens are green (weight 1) or yellow (any other), control tokens dim;
 // elsewhere trained spans stand between >> and <<, with their weight where it is not 1.
 void show_example(std::span<const int32_t> tokens, std::span<const float> weights,
-                  const std::optional<TokenText>& text, base::Console& console);
+                  const std::optional<data::TokenText>& text, base::Console& console);
 
 }  // namespace rondo::app

@@ -26,6 +26,10 @@ Command train_command() {
               train::base_shape(config, context.control);
               return base::Exit::kDone;
             }
+            if (options->folder) {
+              context.console.line("{}", config.run_folder());
+              return base::Exit::kDone;
+            }
             // Outlives the groups, whose ends may wait for ranks that are gone.
             HangWatch hang_watch(config, context);
             context.runtime.check_collectives(config.parallel.check_collectives);

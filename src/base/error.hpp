@@ -21,6 +21,7 @@ enum class Exit : int {
   kSystem = 3,       // a call failed
   kBug = 70,         // report it
   kRequeue = 75,     // stopped on request with a checkpoint: start again
+  kCommands = 79,    // a command outside has to be run first (launch/rounds): start again
   kNoProgress = 93,  // restarted without progress: do not start again
 };
 

@@ -26,6 +26,19 @@ bool is_plain_name(const std::string& name) {
          name.find_first_not_of(kPlain) == std::string::npos;
 }
 
+void check_samples(const Config& config, const SourceSection& source,
+                   const std::function<void(const std::string&)>& say) {
+  if (!source.train.paths.empty() || source.heldout.split > 0 || source.keep) {
+    say("makes its examples by `samples`; take `train`, `heldout: {split: N}` and `keep` out.");
+  }
+  const std::string& prompts = source.samples->prompts;
+  const auto found =
+      std::ranges::find(config.sources, prompts, [](const auto& entry) { return entry.first; });
+  if (found == config.sources.end() || found->second.train.paths.empty()) {
+    say(fmt::format("samples.prompts: '{}' is not a source with `train` examples.", prompts));
+  }
+}
+
 // What fields alone cannot say: names that must exist, choices that exclude each other.
 void check_sources(const Config& config, base::Problems& problems) {
   for (const auto& [name, source] : config.sources) {
@@ -35,7 +48,9 @@ void check_sources(const Config& config, base::Problems& problems) {
     if (!is_plain_name(name)) {
       say("a source's name becomes a folder's: use letters, digits, '-', '_' and '.'.");
     }
-    if (source.train.paths.empty() && !source.heldout.given()) {
+    if (source.samples) {
+      check_samples(config, source, say);
+    } else if (source.train.paths.empty() && !source.heldout.given()) {
       say("has neither `train` nor `heldout`; give one of them.");
     }
     if (source.heldout.split > 0 && source.train.paths.empty()) {
@@ -61,7 +76,7 @@ void check_trained(const Config& config, size_t i, const std::string& key, const
     const auto near = base::nearest_name(name, names);
     say(fmt::format("{}.{}: there is no such source.{}", key, name,
                     near.empty() ? "" : " Did you mean '" + near + "'?"));
-  } else if (found->train.paths.empty()) {
+  } else if (found->train.paths.empty() && !found->samples) {
     say(fmt::format("{}.{}: this source has no `train` files, it is only watched.", key, name));
   }
 }
@@ -139,9 +154,8 @@ std::string no_such_round(const Config& config, size_t i, const std::string& nam
                      near.empty() ? "" : " Did you mean '" + near + "'?");
 }
 
-void check_init(const Config& config, size_t i,
+void check_init(const Config& config, size_t i, const Init& init,
                 const std::function<void(const std::string&)>& say) {
-  const Init& init = config.rounds[i].init;
   if (init.kind == Init::Kind::kRound && !round_named(config, init.name, i)) {
     say("init.round: " + no_such_round(config, i, init.name));
   }
@@ -180,6 +194,11 @@ void check_length(const RoundSection& round, const std::function<void(const std:
   if (lengths > 1) say("give only one of `epochs`, `steps`, `tokens`.");
 }
 
+bool shares_schedule(const Config& config, size_t i) {
+  return config.rounds[i].optimizer_state == "carry" ||
+         (i + 1 < config.rounds.size() && config.rounds[i + 1].optimizer_state == "carry");
+}
+
 void check_gates(const Config& config, size_t i,
                  const std::function<void(const std::string&)>& say) {
   const RoundSection& round = config.rounds[i];
@@ -200,10 +219,7 @@ void check_gates(const Config& config, size_t i,
         "`retry: [{optimizer: {lr: 1.0e-5}}]`.");
   }
   if (!retries && !round.retry.empty()) say("`retry` needs a gate with `otherwise: retry`.");
-  const bool carries_on =
-      round.optimizer_state == "carry" ||
-      (i + 1 < config.rounds.size() && config.rounds[i + 1].optimizer_state == "carry");
-  if (undoes && carries_on) {
+  if (undoes && shares_schedule(config, i)) {
     say("a round that a gate can undo (otherwise: rollback, retry) cannot share its schedule with "
         "another (optimizer_state: carry). Use carry_moments.");
   }
@@ -248,7 +264,22 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
                     round.optimizer_state));
   }
   if (round.optimizer.value.betas.size() != 2) say("optimizer.betas must be two numbers.");
-  check_init(config, i, say);
+  check_init(config, i, round.init, say);
+  for (const TrainedSource& trained : trained_sources(config, i)) {
+    const auto found = std::ranges::find(config.sources, trained.name,
+                                         [](const auto& entry) { return entry.first; });
+    if (trained.replayed || found == config.sources.end() || !found->second.samples) continue;
+    check_init(config, i, found->second.samples->by, [&](const std::string& text) {
+      say(fmt::format("sources.{}.samples.by: {}", trained.name, text));
+    });
+    if (shares_schedule(config, i)) {
+      say(
+          fmt::format("'{}' is made when the round begins, so that its length is not known before: "
+                      "it cannot share its schedule with another (optimizer_state: carry). Use "
+                      "carry_moments.",
+                      trained.name));
+    }
+  }
   check_gates(config, i, say);
 }
 
@@ -431,6 +462,22 @@ std::vector<TrainedSource> trained_sources(const Config& config, size_t i) {
     }
   }
   return trained;
+}
+
+size_t samples_round(const Config& config, size_t i, const std::string& source) {
+  for (size_t k = i + 1; k-- > 0;) {
+    if (k != i && config.rounds[k].set_aside) continue;
+    for (const TrainedSource& trained : trained_sources(config, k)) {
+      if (trained.name == source && !trained.replayed) return k;
+    }
+  }
+  throw base::Bug("no round names source " + source);
+}
+
+bool given_before(const Config& config, size_t i) {
+  return std::ranges::none_of(trained_sources(config, i), [&](const TrainedSource& trained) {
+    return config.source(trained.name).samples.has_value();
+  });
 }
 
 size_t plan_origin(const Config& config, size_t i) {

@@ -207,10 +207,33 @@ struct KeepSection {
   std::optional<double> below;
   double top = 1;
 };
+// How completions are judged.
+struct VerifySection {
+  std::string place;
+  std::string how;                   // exact, numeric, regex or command
+  std::string pattern;               // of regex
+  std::vector<std::string> command;  // program and arguments
+};
+// Examples that the run makes itself: completions of questions that were judged right.
+struct SamplesSection {
+  std::string place;
+  std::string prompts;  // a source
+  Init by;
+  int64_t max_prompts = 0;
+  int64_t per_prompt = 4;
+  int64_t most_kept = 1;
+  double temperature = 1;
+  double top_p = 1;
+  int64_t top_k = 0;
+  int64_t max_new_tokens = 256;
+  int64_t slots = 16;
+  VerifySection verify{.place = "", .how = "exact", .pattern = "", .command = {}};
+};
 struct SourceSection {
   std::string place;
   Paths train;
   Heldout heldout;
+  std::optional<SamplesSection> samples;
   base::Named<std::string> columns;  // read by tools/prepare
   std::string format = "auto";
   std::string chat_template = "auto";
@@ -323,6 +346,11 @@ struct TrainedSource {
   bool replayed;  // named by `replay`, not by its own name
 };
 std::vector<TrainedSource> trained_sources(const Config& config, size_t i);
+// The round whose samples of a source with `samples` round `i` trains on: the last one up to `i`
+// that names the source itself and is not set aside.
+size_t samples_round(const Config& config, size_t i, const std::string& source);
+// Whether all that round `i` trains on is there before the run.
+bool given_before(const Config& config, size_t i);
 // The round whose packs round `i` goes on with: itself, or the first of those before it that it
 // carries on from with the very same data and batch.
 size_t plan_origin(const Config& config, size_t i);

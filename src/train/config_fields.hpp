@@ -42,6 +42,10 @@ void read_yaml(const base::YamlNode& node, Init& value, const std::string& path,
                base::Problems& problems);
 std::string to_yaml(const Init& value);
 std::string yaml_form(const Init& value);
+void read_yaml(const base::YamlNode& node, VerifySection& value, const std::string& path,
+               base::Problems& problems);
+std::string to_yaml(const VerifySection& value);
+std::string yaml_form(const VerifySection& value);
 // A map is one gate.
 void read_yaml(const base::YamlNode& node, std::vector<GateSection>& value, const std::string& path,
                base::Problems& problems);
@@ -395,7 +399,39 @@ void describe(V& v, KeepSection& c) {
 }
 
 template <class V>
+void describe(V& v, SamplesSection& c) {
+  v("prompts", c.prompts,
+    {.meaning = "Source whose training examples are the questions; their answers are what "
+                "completions are compared with.",
+     .required = true});
+  v("by", c.by, {.meaning = "Model that answers; as `rounds[].init`."});
+  v("max_prompts", c.max_prompts,
+    {.meaning = "A seeded choice of at most so many questions; 0: all.", .minimum = 0});
+  v("per_prompt", c.per_prompt, {.meaning = "Completions of each.", .minimum = 1});
+  v("most_kept", c.most_kept,
+    {.meaning = "At most so many different right ones of each become examples.", .minimum = 1});
+  v("temperature", c.temperature,
+    {.meaning = "Logits are divided by it; 0: the most likely token, always.", .minimum = 0});
+  v("top_p", c.top_p,
+    {.meaning = "Only the most likely tokens that together reach this probability.",
+     .minimum = 0,
+     .maximum = 1,
+     .above_minimum = true});
+  v("top_k", c.top_k, {.meaning = "Only the k most likely tokens; 0: all.", .minimum = 0});
+  v("max_new_tokens", c.max_new_tokens,
+    {.meaning = "Tokens of a completion; one that is not finished then is wrong.", .minimum = 1});
+  v("slots", c.slots, {.meaning = "Sequences at a time on each rank.", .minimum = 1});
+  v("verify", c.verify,
+    {.meaning = "What is right: the same text as the answer; the same last number; the same last "
+                "match of a pattern (of its first group); or what a command says, which is run by "
+                "launch/rounds (docs/rounds.md)."});
+}
+
+template <class V>
 void describe(V& v, SourceSection& c) {
+  v("samples", c.samples,
+    {.meaning = "In place of `train`: examples that each round which names this source makes "
+                "before its first step, of right answers of a model (rejection sampling)."});
   v("train", c.train,
     {.meaning = "Training examples: JSONL or JSON (globs allowed), or tokenised `.h5` files. "
                 "Absent: the source is only watched."});

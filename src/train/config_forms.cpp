@@ -302,6 +302,40 @@ std::string to_yaml(const Init& value) {
 }
 std::string yaml_form(const Init& /*value*/) { return kInitForms; }
 
+void read_yaml(const YamlNode& node, VerifySection& value, const std::string& path,
+               Problems& problems) {
+  constexpr const char* kForms = "exact, numeric, {regex: PATTERN}, or {command: [PROGRAM, ...]}";
+  value = {.place = node.place, .how = "", .pattern = "", .command = {}};
+  if (is_text(node, "exact") || is_text(node, "numeric")) {
+    value.how = node.scalar;
+    return;
+  }
+  if (node.kind != Kind::kMap || node.entries.size() != 1) {
+    expected(node, path, kForms, problems);
+    return;
+  }
+  const auto& [key, entry] = node.entries.front();
+  value.how = key;
+  if (key == "regex") {
+    base::read_scalar(entry, value.pattern, path + ".regex", problems);
+  } else if (key == "command") {
+    ConfigReader::read(entry, value.command, path + ".command", base::Field{}, problems);
+    if (value.command.empty()) expected(entry, path + ".command", "a program", problems);
+  } else {
+    expected(node, path, kForms, problems);
+  }
+}
+std::string to_yaml(const VerifySection& value) {
+  if (value.how == "regex") {
+    return fmt::format("{{regex: {}}}", base::scalar_to_yaml(value.pattern));
+  }
+  if (value.how == "command") return fmt::format("{{command: {}}}", list_of(value.command));
+  return value.how;
+}
+std::string yaml_form(const VerifySection& /*value*/) {
+  return "exact, numeric, {regex: PATTERN}, {command: [PROGRAM, ...]}";
+}
+
 void read_yaml(const YamlNode& node, std::vector<GateSection>& value, const std::string& path,
                Problems& problems) {
   value.clear();

@@ -38,35 +38,42 @@ std::string checkpoint_of(const RunParts& parts, size_t round) {
 
 class Start {
  public:
-  Start(const RunParts& parts, size_t round, const RunState& state)
+  Start(const RunParts& parts, const Init& init, size_t round, const RunState& state, bool& changed)
       : parts_(parts),
         config_(parts.config),
+        init_(init),
         round_(config_.rounds[round]),
         index_(round),
-        state_(state) {}
+        state_(state),
+        changed_(changed) {}
 
   std::optional<std::vector<Parent>> run() {
-    const Init& init = round_.init;
-    switch (init.kind) {
-      case Init::Kind::kPrevious: {
-        const auto before = round_before(config_, index_);
-        return one(before ? parent_named(config_.rounds[*before].name) : parent_named("base"));
-      }
+    if (init_.kind == Init::Kind::kPrevious) {
+      const auto before = round_before(config_, index_);
+      const Parent parent = parent_named(before ? config_.rounds[*before].name : "base");
+      if (changed_) load(parent);
+      changed_ = false;
+      return one(parent);
+    }
+    changed_ = true;
+    switch (init_.kind) {
+      case Init::Kind::kPrevious:
+        break;
       case Init::Kind::kBase:
         load_base(config_, parts_.model, parts_.control, parts_.console);
         return one(parent_named("base"));
       case Init::Kind::kCheckpoint:
-        load_weights(init.name, parts_.model, rows_of(config_), parts_.control, parts_.console);
-        return one({.what = "checkpoint", .name = init.name, .digest = ""});
+        load_weights(init_.name, parts_.model, rows_of(config_), parts_.control, parts_.console);
+        return one({.what = "checkpoint", .name = init_.name, .digest = ""});
       case Init::Kind::kRound:
-        if (config_.rounds[find_round(config_, init.name).value()].set_aside) {
+        if (config_.rounds[find_round(config_, init_.name).value()].set_aside) {
           base::fail_user(
               "{}: round '{}' starts from round '{}', whose result a gate has set aside. Give it "
               "another init, and start again.",
-              config_.place, round_.name, init.name);
+              config_.place, round_.name, init_.name);
         }
-        load(parent_named(init.name));
-        return one(parent_named(init.name));
+        load(parent_named(init_.name));
+        return one(parent_named(init_.name));
       case Init::Kind::kMembers:
         return of_members();
     }
@@ -119,7 +126,7 @@ class Start {
 
   // Held-out loss of the weights that the model holds; infinite when it is not a number.
   std::optional<double> loss() {
-    const std::string& on = round_.init.members.on;
+    const std::string& on = init_.members.on;
     const auto row = parts_.evaluate(config_.evaluate.max_examples, state_.step, on);
     if (!row) return {};
     const double value = row->front().second.loss;
@@ -127,7 +134,7 @@ class Start {
   }
 
   std::optional<std::vector<Parent>> of_members() {
-    const Members& given = round_.init.members;
+    const Members& given = init_.members;
     std::vector<Parent> members;
     for (size_t i = 0; i < given.of.size(); ++i) {
       const auto found = find_round(config_, given.of[i]);
@@ -158,21 +165,21 @@ class Start {
       load(members[i]);
       const auto its = loss();
       if (!its) return {};
-      parts_.console.line("  {}: loss on {} {:.4f}", members[i].name, round_.init.members.on, *its);
+      parts_.console.line("  {}: loss on {} {:.4f}", members[i].name, init_.members.on, *its);
       order.emplace_back(*its, i);
     }
     std::ranges::stable_sort(order, {}, &std::pair<double, size_t>::first);
     double best = order.front().first;
     std::vector<Parent> soup = {members[order.front().second]};
-    const bool greedy = round_.init.members.how == Members::How::kGreedy;
+    const bool greedy = init_.members.how == Members::How::kGreedy;
     for (size_t k = 1; greedy && k < order.size(); ++k) {
       soup.push_back(members[order[k].second]);
       load(soup);
       const auto its = loss();
       if (!its) return {};
       const bool better = *its <= best;
-      parts_.console.line("  with {}: loss on {} {:.4f}, {}", soup.back().name,
-                          round_.init.members.on, *its, better ? "taken" : "left out");
+      parts_.console.line("  with {}: loss on {} {:.4f}, {}", soup.back().name, init_.members.on,
+                          *its, better ? "taken" : "left out");
       if (better) {
         best = *its;
       } else {
@@ -185,7 +192,7 @@ class Start {
   }
 
   const char* name_of_way() const {
-    return round_.init.members.how == Members::How::kBest ? "the best" : "the average";
+    return init_.members.how == Members::How::kBest ? "the best" : "the average";
   }
 
   void tell(const std::vector<Parent>& members) {
@@ -200,9 +207,11 @@ class Start {
 
   const RunParts& parts_;
   const Config& config_;
+  const Init& init_;
   const RoundSection& round_;
   const size_t index_;
   const RunState& state_;
+  bool& changed_;
 };
 
 }  // namespace
@@ -223,18 +232,25 @@ void check_inits(const Config& config, const model::Shape& shape, size_t first,
     if (control.any_true(later)) return;
     check_same_model(given, shape, rows_of(config), control);
   };
-  for (size_t i = first; i < config.rounds.size(); ++i) {
-    const Init& init = config.rounds[i].init;
+  const auto check_init = [&](const Init& init) {
     if (init.kind == Init::Kind::kCheckpoint) check(init.name);
     for (const std::string& name : init.members.of) {
       if (name != "base" && !find_round(config, name)) check(name);
     }
+  };
+  for (size_t i = first; i < config.rounds.size(); ++i) {
+    check_init(config.rounds[i].init);
+    for (const TrainedSource& trained : trained_sources(config, i)) {
+      const auto& samples = config.source(trained.name).samples;
+      if (samples) check_init(samples->by);
+    }
   }
 }
 
-std::optional<std::vector<Parent>> start_weights(const RunParts& parts, size_t round,
-                                                 const RunState& state) {
-  return Start(parts, round, state).run();
+std::optional<std::vector<Parent>> start_weights(const RunParts& parts, const Init& init,
+                                                 size_t round, const RunState& state,
+                                                 bool& changed) {
+  return Start(parts, init, round, state, changed).run();
 }
 
 }  // namespace rondo::train

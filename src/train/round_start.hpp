@@ -22,9 +22,11 @@ void load_base(const Config& config, model::Model& model, comm::Control& control
 void check_inits(const Config& config, const model::Shape& shape, size_t first,
                  comm::Control& control);
 
-// Collective over all ranks. From the weights of the round before, which the model holds, to those
-// that the round starts with. Returns what they were made of; nothing when a stop has cut it short.
-std::optional<std::vector<Parent>> start_weights(const RunParts& parts, size_t round,
-                                                 const RunState& state);
+// Collective over all ranks. The weights that `init` of round `round` names, into the model, which
+// holds those of the round before unless `changed`; `changed` then says whether it holds others.
+// Returns what they were made of; nothing when a stop has cut it short.
+std::optional<std::vector<Parent>> start_weights(const RunParts& parts, const Init& init,
+                                                 size_t round, const RunState& state,
+                                                 bool& changed);
 
 }  // namespace rondo::train

@@ -29,6 +29,7 @@
 #include "train/run_parts.hpp"
 #include "train/run_sets.hpp"
 #include "train/run_state.hpp"
+#include "train/samples.hpp"
 #include "train/saver.hpp"
 #include "train/set_aside.hpp"
 #include "train/starts.hpp"
@@ -398,6 +399,17 @@ class Run {
     return needed;
   }
 
+  // commands.json says what is to be run before the next start.
+  base::Exit wait_for_commands() {
+    forget_starts_here();
+    console_.line(
+        "what comes next is judged by a command: {}/commands.json says which. launch/rounds {} "
+        "runs "
+        "it and goes on.",
+        config_.run_folder(), config_.place);
+    return base::Exit::kCommands;
+  }
+
   // A checkpoint of this place is there: of the end of the round before.
   base::Exit stopped_between() {
     console_.line("stopped on request after step {}; start again to go on", state_.step);
@@ -417,9 +429,18 @@ class Run {
   // Packs, weights, optimizer state and counters at the start of round i.
   Early begin_round(size_t i) {
     const RoundSection& round = config_.rounds[i];
+    bool changed = false;
+    switch (make_samples(*parts_, i, state_, changed)) {
+      case Made::kAll:
+        break;
+      case Made::kStopped:
+        return stopped_between();
+      case Made::kNeedsCommand:
+        return wait_for_commands();
+    }
     if (!pack_again(i)) return stopped_between();
     hooks_.watchdog.enter("load", state_.step, base::Budget::kFixed);
-    auto parents = start_weights(*parts_, i, state_);
+    auto parents = start_weights(*parts_, round.init, i, state_, changed);
     if (!parents) return stopped_between();
     state_.parents = std::move(*parents);
     take_optimizer(round);

@@ -205,10 +205,6 @@ data::CleanSettings clean_settings(const Config& config) {
   return clean;
 }
 
-std::vector<std::string> train_files(const Config& config, const std::string& name) {
-  return tokenised_files(config, name, "train", config.source(name).train);
-}
-
 // Sources of earlier rounds that stand and round `i` does not name, each once.
 std::vector<data::PackSource> sources_before(const Config& config, size_t i) {
   std::set<std::string> named;
@@ -218,7 +214,7 @@ std::vector<data::PackSource> sources_before(const Config& config, size_t i) {
     if (config.rounds[k].set_aside) continue;
     for (const TrainedSource& trained : trained_sources(config, k)) {
       if (!named.insert(trained.name).second) continue;
-      earlier.push_back({.name = trained.name, .files = train_files(config, trained.name)});
+      earlier.push_back({.name = trained.name, .files = train_files(config, i, trained.name)});
     }
   }
   return earlier;
@@ -294,6 +290,19 @@ std::string warn_of_tokenizer(const std::string& folder, const std::string& hash
       hash_of_data, folder, hash);
 }
 
+// Whether the samples that round `i` trains on, or is compared with, are made.
+bool all_there(const Config& config, size_t i) {
+  for (size_t k = 0; k <= i; ++k) {
+    if (k != i && config.rounds[k].set_aside) continue;
+    for (const TrainedSource& trained : trained_sources(config, k)) {
+      if (!config.source(trained.name).samples) continue;
+      const size_t made_by = samples_round(config, i, trained.name);
+      if (!std::filesystem::exists(samples_file(config, made_by, trained.name))) return false;
+    }
+  }
+  return true;
+}
+
 data::PackRequest round_request(const Config& config, size_t i, int64_t vocab) {
   const RoundSection& round = config.rounds[i];
   auto request = common_request(config, vocab, round.batch.value.seq_len);
@@ -304,7 +313,7 @@ data::PackRequest round_request(const Config& config, size_t i, int64_t vocab) {
   for (const TrainedSource& trained : trained_sources(config, i)) {
     const SourceSection& source = config.source(trained.name);
     request.sources.push_back({.name = trained.name,
-                               .files = train_files(config, trained.name),
+                               .files = train_files(config, i, trained.name),
                                .passes = round.data.empty() ? 1.0 : round.data[trained.key].second,
                                .replayed = trained.replayed,
                                .part = trained.key,
@@ -349,6 +358,19 @@ std::vector<const data::PackRequest*> RunData::all() const {
   return requests;
 }
 
+std::string samples_file(const Config& config, size_t round, const std::string& source) {
+  return fmt::format("{}/rounds/{}/samples/{}.h5", config.run_folder(),
+                     config.rounds.at(round).name, source);
+}
+
+std::vector<std::string> train_files(const Config& config, size_t round,
+                                     const std::string& source) {
+  if (!config.source(source).samples) {
+    return tokenised_files(config, source, "train", config.source(source).train);
+  }
+  return {samples_file(config, samples_round(config, round, source), source)};
+}
+
 data::Average average_of(const Config& config) {
   return config.loss.average == "examples" ? data::Average::kExamples : data::Average::kTokens;
 }
@@ -359,7 +381,9 @@ RunData plan_data(const Config& config, int64_t vocab) {
   int64_t longest = config.batch.seq_len;
   for (const auto& round : config.rounds) longest = std::max(longest, round.batch.value.seq_len);
   for (size_t i = 0; i < config.rounds.size(); ++i) {
-    data.rounds.push_back(round_request(config, plan_origin(config, i), vocab));
+    data.rounds.push_back(all_there(config, i)
+                              ? round_request(config, plan_origin(config, i), vocab)
+                              : data::PackRequest{});
   }
   for (const auto& [name, source] : config.sources) {
     if (!source.heldout.given()) continue;

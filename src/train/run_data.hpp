@@ -31,8 +31,9 @@ struct Turns {
 };
 
 struct RunData {
-  // One per round of the configuration; of one without data (init: average) without sources. A
-  // round that goes on with the packs of another has that one's.
+  // One per round of the configuration; without sources for one without data (init: average), and
+  // for one whose samples are not made yet. A round that goes on with the packs of another has that
+  // one's.
   std::vector<data::PackRequest> rounds;
   std::vector<Turns> turns;          // the same
   std::vector<HeldoutData> heldout;  // in the order of the sources
@@ -47,6 +48,12 @@ struct RunData {
 
 // What `loss.average` means to the loader.
 data::Average average_of(const Config& config);
+
+// Where the samples of a source lie that a round makes (train/samples.hpp).
+std::string samples_file(const Config& config, size_t round, const std::string& source);
+// The tokenised files of a source as round `round` trains on it. UserError when one is missing that
+// is made before the run.
+std::vector<std::string> train_files(const Config& config, size_t round, const std::string& source);
 
 // Called on every rank; reads attributes only. UserError when a tokenised file is missing or
 // `tokenizer` names no tokenizer.

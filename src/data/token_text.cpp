@@ -1,4 +1,4 @@
-#include "app/token_text.hpp"
+#include "data/token_text.hpp"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "base/file.hpp"
 #include "base/utf8.hpp"
 
-namespace rondo::app {
+namespace rondo::data {
 
 namespace {
 
@@ -141,4 +141,4 @@ std::string printable(const std::string& bytes) {
   return text;
 }
 
-}  // namespace rondo::app
+}  // namespace rondo::data

@@ -9,7 +9,7 @@
 #include <string>
 #include <unordered_map>
 
-namespace rondo::app {
+namespace rondo::data {
 
 class TokenText {
  public:
@@ -33,4 +33,4 @@ class TokenText {
 // line ends and tabs as \n and \t.
 std::string printable(const std::string& bytes);
 
-}  // namespace rondo::app
+}  // namespace rondo::data
