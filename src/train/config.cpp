@@ -53,6 +53,9 @@ void check_sources(const Config& config, base::Problems& problems) {
     } else if (source.train.paths.empty() && !source.heldout.given()) {
       say("has neither `train` nor `heldout`; give one of them.");
     }
+    if (source.verify.how == "command") {
+      say("verify: answers to held-out questions are judged inside: exact, numeric or regex.");
+    }
     if (source.heldout.split > 0 && source.train.paths.empty()) {
       say("`heldout: {split: N}` takes examples from `train`, which is missing.");
     }
@@ -199,15 +202,33 @@ bool shares_schedule(const Config& config, size_t i) {
          (i + 1 < config.rounds.size() && config.rounds[i + 1].optimizer_state == "carry");
 }
 
+void check_figure(const Config& config, const GateSection& gate,
+                  const std::function<void(const std::string&)>& say) {
+  if (gate.on.empty() == gate.command.empty()) {
+    say("gate: give either `on`, a source with held-out examples, or `command`.");
+  } else if (!gate.command.empty()) {
+    if ((!gate.min && !gate.max) || gate.max_loss_increase || gate.max_decrease) {
+      say("gate: a figure of a command is bounded by `max` and `min` alone; give one of them.");
+    }
+    if (!config.exports.rounds) {
+      say("gate.command needs the exported model; take `export.rounds: false` out.");
+    }
+  } else if (!has_heldout(config, gate.on)) {
+    say(fmt::format("gate.on: '{}' is not a source with held-out examples.", gate.on));
+  } else if (gate.figure != "loss" && gate.figure != "accuracy" && gate.figure != "exact_match") {
+    say(fmt::format("gate.figure: '{}' is none of loss, accuracy and exact_match.", gate.figure));
+  } else if (gate.figure == "exact_match" && config.evaluate.answers == 0) {
+    say("gate.figure: exact_match needs evaluate.answers above 0.");
+  }
+}
+
 void check_gates(const Config& config, size_t i,
                  const std::function<void(const std::string&)>& say) {
   const RoundSection& round = config.rounds[i];
   bool undoes = false;
   bool retries = false;
   for (const GateSection& gate : round.gate) {
-    if (!has_heldout(config, gate.on)) {
-      say(fmt::format("gate.on: '{}' is not a source with held-out examples.", gate.on));
-    }
+    check_figure(config, gate, say);
     if (gate.max_loss_increase && gate.figure != "loss") {
       say("gate.max_loss_increase is for `figure: loss`; of an accuracy give max_decrease.");
     }
@@ -420,6 +441,7 @@ std::string round_yaml(Config config, size_t i) {
   const auto write_sources = [&](size_t of) {
     for (const auto& trained : trained_sources(config, of)) {
       SourceSection source = config.source(trained.name);
+      source.verify = SourceSection{}.verify;
       writer.write("source." + trained.name, source);
     }
   };

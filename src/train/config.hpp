@@ -198,6 +198,8 @@ struct EvaluateSection {
   bool at_start = true;
   StepInterval every;
   int64_t max_examples = 500;
+  int64_t answers = 0;
+  int64_t max_new_tokens = 256;
 };
 struct KeepSection {
   std::string place;
@@ -241,6 +243,7 @@ struct SourceSection {
   std::string multi_turn = "auto";
   double end_of_turn_weight = 1;
   double max_rejected = 0.01;
+  VerifySection verify{.place = "", .how = "exact", .pattern = "", .command = {}};
   std::optional<KeepSection> keep;
 };
 // What a round is tried again with, over its own keys.
@@ -257,6 +260,7 @@ struct RetrySection {
 struct GateSection {
   std::string place;
   std::string on;
+  std::vector<std::string> command;  // that prints the figure; then without `on`
   std::string figure = "loss";
   std::optional<double> min;
   std::optional<double> max;
@@ -265,7 +269,8 @@ struct GateSection {
   std::string relative_to = "previous";
   std::string otherwise = "report";
   // Whether the figure is held against that of another model.
-  bool compares() const { return max_loss_increase || max_decrease || (!min && !max); }
+  bool compares() const { return command.empty() && compares_with_another(); }
+  bool compares_with_another() const { return max_loss_increase || max_decrease || (!min && !max); }
 };
 struct RoundSection {
   std::string place;

@@ -383,6 +383,13 @@ void describe(V& v, EvaluateSection& c) {
     {.meaning = "Examples of each held-out set, chosen by seed; 0: all. In a round: for what is "
                 "evaluated inside it; the ends of all rounds take the same examples.",
      .minimum = 0});
+  v("answers", c.answers,
+    {.meaning = "Held-out examples of each source that the model answers itself (greedy) at the "
+                "ends of rounds, for the share of right answers (exact match); 0: none. The same "
+                "for all rounds.",
+     .minimum = 0});
+  v("max_new_tokens", c.max_new_tokens,
+    {.meaning = "Tokens of such an answer; one that is not finished then is wrong.", .minimum = 1});
 }
 
 template <class V>
@@ -464,16 +471,23 @@ void describe(V& v, SourceSection& c) {
     {.meaning = "Largest share of examples that tokenising may reject.",
      .minimum = 0,
      .maximum = 1});
+  v("verify", c.verify,
+    {.meaning = "Of held-out examples: when an answer is right (evaluate.answers); as "
+                "samples.verify, without `command`."});
   v("keep", c.keep,
     {.meaning = "Which training examples are taken, by stored scores; default: all."});
 }
 
 template <class V>
 void describe(V& v, GateSection& c) {
-  v("on", c.on, {.meaning = "Source whose held-out examples are watched.", .required = true});
+  v("on", c.on, {.meaning = "Source whose held-out examples are watched. Give this or `command`."});
+  v("command", c.command,
+    {.meaning = "Program and arguments, which launch/rounds runs with the exported model's folder "
+                "in RONDO_MODEL; the last line that it prints is a JSON object of figures."});
   v("figure", c.figure,
-    {.meaning = "What of it: the loss, or the share of trained tokens that are predicted right.",
-     .choices = {"loss", "accuracy"}});
+    {.meaning = "Of `on`: loss, accuracy (the share of trained tokens that are predicted right) or "
+                "exact_match (evaluate.answers). Of `command`: the name of one of its figures, "
+                "which `max` and `min` bound."});
   v("max", c.max, {.meaning = "The gate fails when the figure is above."});
   v("min", c.min, {.meaning = "The gate fails when the figure is below."});
   v("max_loss_increase", c.max_loss_increase,

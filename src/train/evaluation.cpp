@@ -31,6 +31,7 @@ nlohmann::json to_json(const EvaluationRow& row) {
   auto json = nlohmann::json::array();
   for (const auto& [source, score] : row) {
     json.push_back({{"source", source}, {"loss", score.loss}, {"accuracy", score.accuracy}});
+    if (score.exact_match) json.back()["exact_match"] = *score.exact_match;
   }
   return json;
 }
@@ -47,9 +48,9 @@ std::string in_words(const EvaluationRow& row) {
 EvaluationRow row_from_json(const nlohmann::json& json) {
   EvaluationRow row;
   for (const auto& entry : json) {
-    row.emplace_back(
-        entry.at("source").get<std::string>(),
-        HeldoutScore{number_or_nan(entry.at("loss")), number_or_nan(entry.at("accuracy"))});
+    HeldoutScore score = {number_or_nan(entry.at("loss")), number_or_nan(entry.at("accuracy"))};
+    if (entry.contains("exact_match")) score.exact_match = entry["exact_match"].get<double>();
+    row.emplace_back(entry.at("source").get<std::string>(), score);
   }
   return row;
 }
@@ -74,10 +75,11 @@ std::optional<EvaluationRow> Evaluator::evaluate(Stepper& stepper,
       control_.agree([&] { batches = loader.step(step); });
       totals = stepper.evaluate(batches, totals);
     }
-    row.emplace_back(
-        heldout.source,
-        HeldoutScore{totals.loss(),
-                     totals.trainable_tokens > 0 ? totals.correct / totals.trainable_tokens : 0});
+    row.emplace_back(heldout.source,
+                     HeldoutScore{.loss = totals.loss(),
+                                  .accuracy = totals.trainable_tokens > 0
+                                                  ? totals.correct / totals.trainable_tokens
+                                                  : 0});
   }
   return row;
 }
@@ -120,18 +122,30 @@ void ForgettingMatrix::print(base::Console& console) const {
   if (rows_.empty() || rows_.front().second.empty()) return;
   size_t width = 8;
   for (const auto& [name, scores] : rows_) width = std::max(width, name.size());
-  std::string head = fmt::format("  {:<{}}", "", width);
-  for (const auto& [source, score] : rows_.front().second) head += fmt::format("  {:>16}", source);
-  console.line("held-out loss (token accuracy) after each round");
-  console.line("{}", head);
-  for (const auto& [name, scores] : rows_) {
-    std::string line = fmt::format("  {:<{}}", name, width);
-    for (const auto& [source, score] : scores) {
-      line += fmt::format("  {:>16}",
-                          fmt::format("{:.4f} ({:5.1f}%)", score.loss, 100 * score.accuracy));
+  const auto table = [&](const char* title, const auto& cell) {
+    std::string head = fmt::format("  {:<{}}", "", width);
+    for (const auto& [source, score] : rows_.front().second) {
+      head += fmt::format("  {:>16}", source);
     }
-    console.line("{}", line);
-  }
+    console.line("{}", title);
+    console.line("{}", head);
+    for (const auto& [name, scores] : rows_) {
+      std::string line = fmt::format("  {:<{}}", name, width);
+      for (const auto& [source, score] : scores) line += fmt::format("  {:>16}", cell(score));
+      console.line("{}", line);
+    }
+  };
+  table("held-out loss (token accuracy) after each round", [](const HeldoutScore& score) {
+    return fmt::format("{:.4f} ({:5.1f}%)", score.loss, 100 * score.accuracy);
+  });
+  const auto answered = [](const auto& row) {
+    return std::ranges::any_of(
+        row.second, [](const auto& entry) { return entry.second.exact_match.has_value(); });
+  };
+  if (std::ranges::none_of(rows_, answered)) return;
+  table("answers that are right after each round", [](const HeldoutScore& score) {
+    return score.exact_match ? fmt::format("{:.1f}%", 100 * *score.exact_match) : "-";
+  });
 }
 
 }  // namespace rondo::train

@@ -20,6 +20,7 @@ namespace rondo::train {
 struct HeldoutScore {
   double loss = 0;      // mean over trainable tokens (or examples, by loss.average)
   double accuracy = 0;  // share of trainable tokens predicted right (greedy, teacher-forced)
+  std::optional<double> exact_match{};  // share of questions answered right (train/answers.hpp)
 };
 
 using EvaluationRow = base::Named<HeldoutScore>;  // by source

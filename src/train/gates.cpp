@@ -12,7 +12,8 @@ namespace rondo::train {
 
 namespace {
 
-double figure_of(const HeldoutScore& score, const std::string& figure) {
+std::optional<double> figure_of(const HeldoutScore& score, const std::string& figure) {
+  if (figure == "exact_match") return score.exact_match;
   return figure == "accuracy" ? score.accuracy : score.loss;
 }
 
@@ -39,27 +40,49 @@ std::optional<double> reference_of(const GateSection& gate, const ForgettingMatr
   return best;
 }
 
+GateVerdict begin_verdict(const GateSection& gate, const std::string& of, double now) {
+  GateVerdict verdict;
+  verdict.json = {{"on", of}, {"figure", gate.figure}, {"now", now}, {"otherwise", gate.otherwise}};
+  verdict.text = fmt::format("{} on {} is {:.4f}", gate.figure, of, now);
+  verdict.held = !std::isnan(now);
+  return verdict;
+}
+
+// `held` is false for what is not a number.
+void add_bound(GateVerdict& verdict, bool held, const char* key, double value,
+               const std::string& text) {
+  verdict.held = verdict.held && held;
+  verdict.json[key] = value;
+  verdict.text += text;
+}
+
+void add_absolute_bounds(GateVerdict& verdict, const GateSection& gate, double now) {
+  if (gate.min) {
+    add_bound(verdict, now >= *gate.min, "min", *gate.min,
+              fmt::format(", at least {:g}", *gate.min));
+  }
+  if (gate.max) {
+    add_bound(verdict, now <= *gate.max, "max", *gate.max,
+              fmt::format(", at most {:g}", *gate.max));
+  }
+}
+
 }  // namespace
+
+GateVerdict judge_figure(const GateSection& gate, double now) {
+  GateVerdict verdict = begin_verdict(gate, gate.command.front(), now);
+  add_absolute_bounds(verdict, gate, now);
+  verdict.json["held"] = verdict.held;
+  return verdict;
+}
 
 GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const std::string& round,
                   const std::string& previous) {
   const HeldoutScore* score = find_score(*matrix.row(round), gate.on);
   RONDO_CHECK(score != nullptr, "gate on {} without its held-out figures", gate.on);
-  const double now = figure_of(*score, gate.figure);
-  GateVerdict verdict;
-  verdict.json = {
-      {"on", gate.on}, {"figure", gate.figure}, {"now", now}, {"otherwise", gate.otherwise}};
-  verdict.text = fmt::format("{} on {} is {:.4f}", gate.figure, gate.on, now);
-  verdict.held = !std::isnan(now);
-  // A bound: `held` is false for what is not a number.
-  const auto bound = [&](bool held, const char* key, double value, const std::string& text) {
-    verdict.held = verdict.held && held;
-    verdict.json[key] = value;
-    verdict.text += text;
-  };
-  if (gate.min)
-    bound(now >= *gate.min, "min", *gate.min, fmt::format(", at least {:g}", *gate.min));
-  if (gate.max) bound(now <= *gate.max, "max", *gate.max, fmt::format(", at most {:g}", *gate.max));
+  const double now = figure_of(*score, gate.figure).value();
+  GateVerdict verdict = begin_verdict(gate, gate.on, now);
+  add_absolute_bounds(verdict, gate, now);
   if (gate.compares()) {
     const auto reference = reference_of(gate, matrix, round, previous);
     if (!reference) {
@@ -76,12 +99,12 @@ GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const
         fmt::format(", {} {:.4f}: change {:+.4f}", gate.relative_to, *reference, change);
     if (gate.max_loss_increase || !gate.max_decrease) {
       const double allowed = gate.max_loss_increase.value_or(0);
-      bound(change <= allowed, "max_loss_increase", allowed,
-            fmt::format(", allowed {:+.4f}", allowed));
+      add_bound(verdict, change <= allowed, "max_loss_increase", allowed,
+                fmt::format(", allowed {:+.4f}", allowed));
     }
     if (gate.max_decrease) {
-      bound(-change <= *gate.max_decrease, "max_decrease", *gate.max_decrease,
-            fmt::format(", allowed {:+.4f}", -*gate.max_decrease));
+      add_bound(verdict, -change <= *gate.max_decrease, "max_decrease", *gate.max_decrease,
+                fmt::format(", allowed {:+.4f}", -*gate.max_decrease));
     }
   }
   verdict.json["held"] = verdict.held;
@@ -103,14 +126,17 @@ std::string_view name_of(Outcome outcome) {
 }
 
 Judgement judge_round(const RoundSection& round, const ForgettingMatrix& matrix,
-                      const std::string& previous, int64_t attempt) {
+                      const std::string& previous, int64_t attempt,
+                      const std::vector<nlohmann::json>& figures) {
   Judgement judgement;
   bool stop = false;
   bool retry = false;
   bool rollback = false;
-  for (const GateSection& gate : round.gate) {
-    const GateVerdict& verdict =
-        judgement.verdicts.emplace_back(judge(gate, matrix, round.name, previous));
+  for (size_t k = 0; k < round.gate.size(); ++k) {
+    const GateSection& gate = round.gate[k];
+    const GateVerdict& verdict = judgement.verdicts.emplace_back(
+        gate.command.empty() ? judge(gate, matrix, round.name, previous)
+                             : judge_figure(gate, figures.at(k).at(gate.figure).get<double>()));
     if (verdict.held) continue;
     stop = stop || gate.otherwise == "stop";
     retry = retry || gate.otherwise == "retry";

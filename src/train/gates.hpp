@@ -22,6 +22,9 @@ struct GateVerdict {
 GateVerdict judge(const GateSection& gate, const ForgettingMatrix& matrix, const std::string& round,
                   const std::string& previous);
 
+// Of a figure that the gate's command has printed.
+GateVerdict judge_figure(const GateSection& gate, double now);
+
 // What becomes of a round's result.
 enum class Outcome {
   kKept,      // the next round goes on from it
@@ -36,8 +39,10 @@ struct Judgement {
   std::vector<GateVerdict> verdicts;  // in the order of the gates
 };
 // Of several gates that fail the severest says: stop, retry, rollback, then the others. `attempt`
-// is that of this result, counted from 0.
+// is that of this result, counted from 0. `figures`: by gate, what its command has printed, where
+// it has one.
 Judgement judge_round(const RoundSection& round, const ForgettingMatrix& matrix,
-                      const std::string& previous, int64_t attempt);
+                      const std::string& previous, int64_t attempt,
+                      const std::vector<nlohmann::json>& figures);
 
 }  // namespace rondo::train

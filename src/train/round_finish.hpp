@@ -12,10 +12,11 @@
 namespace rondo::train {
 
 enum class AfterRound {
-  kGoOn,      // with the next round, where there is one
-  kStopped,   // on request
-  kEnded,     // by a gate: the run ends here
-  kSetAside,  // by a gate: the run goes on from the round before
+  kGoOn,          // with the next round, where there is one
+  kStopped,       // on request
+  kEnded,         // by a gate: the run ends here
+  kSetAside,      // by a gate: the run goes on from the round before
+  kNeedsCommand,  // commands.json names what a gate has to have run first
 };
 
 // All are collective over all ranks.

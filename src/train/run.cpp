@@ -87,6 +87,8 @@ class Run {
           break;
         case AfterRound::kStopped:
           return stopped_between();
+        case AfterRound::kNeedsCommand:
+          return wait_for_commands();
         case AfterRound::kEnded:
           return done();
       }

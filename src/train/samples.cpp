@@ -15,15 +15,14 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "base/json.hpp"
-#include "data/choose.hpp"
 #include "data/generated.hpp"
 #include "data/make_words.hpp"
-#include "data/token_text.hpp"
 #include "data/write_tokenized.hpp"
-#include "generate/over_ranks.hpp"
+#include "train/answers.hpp"
 #include "train/commands.hpp"
 #include "train/config_fields.hpp"
 #include "train/model_source.hpp"
+#include "train/questions.hpp"
 #include "train/round_start.hpp"
 #include "train/verifier.hpp"
 
@@ -34,31 +33,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kChunk = 256;  // questions of a file of completions
-
-// The questions of a source: its training examples, in their order.
-struct Questions {
-  data::PackInputs inputs;
-  std::vector<int64_t> examples;       // numbers in inputs
-  std::vector<int64_t> prompt_length;  // tokens before the first trained one
-
-  int64_t count() const { return std::ssize(examples); }
-};
-
-// One example of a question.
-struct Conversation {
-  std::vector<int32_t> tokens;
-  std::vector<uint8_t> codes;  // by token, in the weight table of the inputs
-};
-
-Conversation read_conversation(const data::PackInputs& inputs, int64_t example) {
-  const auto length = static_cast<size_t>(inputs.length(example));
-  Conversation conversation{std::vector<int32_t>(length), std::vector<uint8_t>(length)};
-  std::vector<uint8_t> next(length);
-  inputs.read(example, conversation.tokens, next);
-  conversation.codes[0] = 0;
-  std::copy(next.begin(), next.end() - 1, conversation.codes.begin() + 1);
-  return conversation;
-}
 
 // Settings on which the completions of a question depend.
 nlohmann::json settings_of(const SamplesSection& samples, uint64_t seed,
@@ -91,8 +65,9 @@ class Maker {
     control_.agree([&] { open_questions(); });
     if (!start_weights(parts_, samples_.by, index_, state_, weights_changed)) return Made::kStopped;
     model_digest_ = digest_of(parts_.model, false);
-    const std::string generation = base::hash_hex(questions_hash_ + model_digest_ +
-                                                  settings_of(samples_, seed_, stops_).dump());
+    const std::string generation =
+        base::hash_hex(questions_->hash() + model_digest_ +
+                       settings_of(samples_, seed_, questions_->stop_ids()).dump());
     prefix_ = fmt::format("{}.{}", file_.substr(0, file_.size() - 3), generation.substr(0, 8));
     const std::string all = base::hash_hex(
         fmt::format("{} {} {}", generation, to_yaml(samples_.verify), samples_.most_kept));
@@ -119,41 +94,7 @@ class Maker {
     request.sources.push_back({.name = samples_.prompts,
                                .files = train_files(config_, index_, samples_.prompts),
                                .heldout_split = source.heldout.split});
-    questions_.emplace(Questions{data::PackInputs::open(request), {}, {}});
-    data::PackInputs& inputs = questions_->inputs;
-    const auto trained = inputs.count_trained({0, inputs.examples()}, request.seq_len);
-    data::PackReport unused;
-    std::vector<int64_t> usable = data::usable_examples(request, inputs, trained, unused).front();
-    if (samples_.max_prompts > 0 && samples_.max_prompts < std::ssize(usable)) {
-      const auto order =
-          base::Random(seed_, "questions").permutation(static_cast<int64_t>(usable.size()));
-      std::vector<int64_t> chosen;
-      for (int64_t i = 0; i < samples_.max_prompts; ++i) {
-        chosen.push_back(usable[static_cast<size_t>(order[static_cast<size_t>(i)])]);
-      }
-      std::ranges::sort(chosen);
-      usable = std::move(chosen);
-    }
-    base::Hasher hash;
-    for (const int64_t example : usable) {
-      const Conversation conversation = read_conversation(inputs, example);
-      const auto first = std::ranges::find_if(
-          conversation.codes, [&](uint8_t code) { return inputs.weight_table()[code] != 0; });
-      questions_->examples.push_back(example);
-      questions_->prompt_length.push_back(first - conversation.codes.begin());
-      hash.add(fmt::format("{} ", inputs.example_id(example)));
-    }
-    questions_hash_ = hash.hex() + inputs.tokenizer_hash();
-    const data::TokenizedInfo& info = inputs.files().front().info();
-    std::set<int64_t> stops(state_.end_of_turn.begin(), state_.end_of_turn.end());
-    if (info.end_of_turn_id >= 0) stops.insert(info.end_of_turn_id);
-    for (const int64_t id : stops) stops_.push_back(static_cast<int32_t>(id));
-    if (info.end_of_turn_id < 0) {
-      base::fail_user(
-          "sources.{}.samples: {} names no token that ends a turn, so that no completion ends. "
-          "Tokenise it with a chat template.",
-          source_, inputs.files().front().path());
-    }
+    questions_.emplace(request, samples_.max_prompts, seed_, state_.end_of_turn);
   }
 
   std::string part(int64_t chunk) const { return fmt::format("{}.parts/{:05}.h5", prefix_, chunk); }
@@ -168,8 +109,7 @@ class Maker {
                         .seed = seed_};
     options.max_new_tokens = samples_.max_new_tokens;
     options.slots = samples_.slots;
-    options.stop_ids = stops_;
-    const generate::Generator generator(parts_.model, options);
+    options.stop_ids = questions_->stop_ids();
     parts_.console.line("round {}: {} completions of each of {} questions of {} for {}",
                         round_.name, samples_.per_prompt, questions_->count(), samples_.prompts,
                         source_);
@@ -184,9 +124,9 @@ class Maker {
       if (control_.any_true(there)) continue;
       const int64_t first = chunk * kChunk;
       const int64_t last = std::min(first + kChunk, questions_->count());
-      const auto completions = generate::complete_over_ranks(
-          generator, (last - first) * samples_.per_prompt,
-          [&](base::Slice range) { return prompts_of(first, range); }, control_);
+      const auto completions =
+          complete(parts_, options, (last - first) * samples_.per_prompt,
+                   [&](base::Slice range) { return prompts_of(first, range); });
       control_.on_first([&] { write_part(chunk, first, completions, tokens); });
       parts_.faults.reach("sampled", chunk);
     }
@@ -202,13 +142,10 @@ class Maker {
   std::vector<generate::Prompt> prompts_of(int64_t first, base::Slice range) const {
     std::vector<generate::Prompt> prompts;
     for (int64_t i = range.begin; i < range.end; ++i) {
-      const auto question = static_cast<size_t>(first + i / samples_.per_prompt);
-      const int64_t example = questions_->examples[question];
-      Conversation conversation = read_conversation(questions_->inputs, example);
-      conversation.tokens.resize(static_cast<size_t>(questions_->prompt_length[question]));
+      const int64_t question = first + i / samples_.per_prompt;
       const std::string key =
-          fmt::format("{}/{}", questions_->inputs.example_id(example), i % samples_.per_prompt);
-      prompts.push_back({base::hash64(key), std::move(conversation.tokens)});
+          fmt::format("{}/{}", questions_->example_id(question), i % samples_.per_prompt);
+      prompts.push_back({base::hash64(key), questions_->prompt(question)});
     }
     return prompts;
   }
@@ -218,12 +155,11 @@ class Maker {
     data::Generated generated;
     generated.model = model_digest_;
     generated.prompts = samples_.prompts;
-    generated.settings = settings_of(samples_, seed_, stops_).dump();
+    generated.settings = settings_of(samples_, seed_, questions_->stop_ids()).dump();
     for (size_t i = 0; i < completions.size(); ++i) {
-      const auto question =
-          static_cast<size_t>(first) + i / static_cast<size_t>(samples_.per_prompt);
-      const uint64_t id = questions_->inputs.example_id(questions_->examples[question]);
-      generated.append(completions[i].tokens, id, completions[i].finished);
+      const int64_t question = first + static_cast<int64_t>(i) / samples_.per_prompt;
+      generated.append(completions[i].tokens, questions_->example_id(question),
+                       completions[i].finished);
     }
     tokens += std::ssize(generated.tokens);
     data::write_generated(part(chunk), generated);
@@ -232,7 +168,7 @@ class Maker {
   // --- On rank 0 from here on.
 
   struct Candidate {
-    size_t question;
+    int64_t question;
     std::string id;  // of the example and the sample
     std::vector<int32_t> tokens;
   };
@@ -247,7 +183,7 @@ class Maker {
         const auto at = static_cast<size_t>(i);
         if (generated.finished[at] == 0) continue;
         candidates.push_back(
-            {static_cast<size_t>(chunk * kChunk + i / samples_.per_prompt),
+            {chunk * kChunk + i / samples_.per_prompt,
              fmt::format("{:016x}-{}", generated.example_id[at], i % samples_.per_prompt),
              {generated.tokens.begin() + generated.offsets[at],
               generated.tokens.begin() + generated.offsets[at + 1]}});
@@ -271,7 +207,8 @@ class Maker {
     } else {
       const Verifier verifier(samples_.verify);
       for (const Candidate& candidate : candidates) {
-        right.push_back(verifier.right(text_of(candidate.tokens), answer_of(candidate.question)));
+        right.push_back(
+            verifier.right(text(candidate.tokens), text(questions_->answer(candidate.question))));
       }
     }
     write_examples(candidates, right, settings_hash);
@@ -280,35 +217,15 @@ class Maker {
     return true;
   }
 
-  std::string text_of(std::span<const int32_t> tokens) const {
-    std::string text;
-    for (const int32_t token : tokens) {
-      if (!text_->is_special(token)) text += text_->bytes(token);
-    }
-    return text;
-  }
-
-  // The trained turn that follows the question, without what ends it.
-  std::string answer_of(size_t question) const {
-    const Conversation example =
-        read_conversation(questions_->inputs, questions_->examples[question]);
-    const auto begin = example.tokens.begin() + questions_->prompt_length[question];
-    const auto end = std::find_if(begin, example.tokens.end(), [&](int32_t token) {
-      return std::ranges::find(stops_, token) != stops_.end();
-    });
-    return text_of({begin, end});
-  }
+  std::string text(std::span<const int32_t> tokens) const { return text_of(tokens, *text_); }
 
   void ask(const std::vector<Candidate>& candidates, const std::string& verdicts) {
     std::string lines;
     for (const Candidate& candidate : candidates) {
-      Conversation example =
-          read_conversation(questions_->inputs, questions_->examples[candidate.question]);
-      example.tokens.resize(static_cast<size_t>(questions_->prompt_length[candidate.question]));
       const nlohmann::json line = {{"id", candidate.id},
-                                   {"prompt", text_of(example.tokens)},
-                                   {"completion", text_of(candidate.tokens)},
-                                   {"answer", answer_of(candidate.question)}};
+                                   {"prompt", text(questions_->prompt(candidate.question))},
+                                   {"completion", text(candidate.tokens)},
+                                   {"answer", text(questions_->answer(candidate.question))}};
       lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     }
     const std::string questions = prefix_ + ".questions.jsonl";
@@ -357,18 +274,18 @@ class Maker {
 
   void write_examples(const std::vector<Candidate>& candidates, const std::vector<bool>& right,
                       const std::string& settings_hash) {
-    const data::PackInputs& inputs = questions_->inputs;
+    const data::PackInputs& inputs = questions_->inputs();
     data::NewTokenized content;
     content.info = inputs.files().front().info();
     content.weight_table = inputs.weight_table();
     content.info.settings_hash = settings_hash;
     std::vector<std::string> paths;
-    const auto origins = inputs.origins(questions_->examples, paths);
+    const auto origins = inputs.origins(questions_->examples(), paths);
     std::map<std::string, uint16_t> tags;
-    std::map<size_t, std::set<std::vector<int32_t>>> kept;
+    std::map<int64_t, std::set<std::vector<int32_t>>> kept;
     int64_t count_right = 0;
     int64_t repeated = 0;
-    std::set<size_t> solved;
+    std::set<int64_t> solved;
     for (size_t i = 0; i < candidates.size(); ++i) {
       if (!right[i]) continue;
       ++count_right;
@@ -382,8 +299,9 @@ class Maker {
       if (std::ssize(own) >= samples_.most_kept) continue;
       own.insert(candidate.tokens);
       data::NewExample example = example_of(candidate);
-      example.origin = origins[candidate.question];
-      for (const std::string& tag : inputs.tags(questions_->examples[candidate.question])) {
+      const auto question = static_cast<size_t>(candidate.question);
+      example.origin = origins[question];
+      for (const std::string& tag : inputs.tags(questions_->examples()[question])) {
         const auto found = tags.emplace(tag, static_cast<uint16_t>(tags.size()));
         if (found.second) content.tag_names.push_back(tag);
         example.tags.push_back(found.first->second);
@@ -424,11 +342,9 @@ class Maker {
   }
 
   data::NewExample example_of(const Candidate& candidate) const {
-    const data::PackInputs& inputs = questions_->inputs;
-    const int64_t number = questions_->examples[candidate.question];
-    const Conversation question = read_conversation(inputs, number);
-    const auto prompt = static_cast<size_t>(questions_->prompt_length[candidate.question]);
-    const auto end_of_turn = static_cast<int32_t>(inputs.files().front().info().end_of_turn_id);
+    const Conversation question = questions_->conversation(candidate.question);
+    const auto prompt = static_cast<size_t>(questions_->prompt_length(candidate.question));
+    const int32_t end_of_turn = questions_->end_of_turn();
     data::NewExample example;
     const auto add = [&](int32_t token, uint8_t code) {
       example.tokens.push_back(token);
@@ -443,12 +359,13 @@ class Maker {
     add(end_of_turn, ended ? question.codes[static_cast<size_t>(end - question.tokens.begin())]
                            : question.codes[prompt]);
     // The turns up to the answer, and the answer.
-    const std::string turns = inputs.read_words(number);
+    const std::string turns = questions_->inputs().read_words(
+        questions_->examples()[static_cast<size_t>(candidate.question)]);
     std::istringstream lines(turns);
     for (std::string line; std::getline(lines, line) && line.front() != 'a';) {
       example.words += line + "\n";
     }
-    const std::string said = data::words_of(text_of(candidate.tokens));
+    const std::string said = data::words_of(text(candidate.tokens));
     example.words += said.empty() ? "a" : "a " + said;
     return example;
   }
@@ -464,8 +381,6 @@ class Maker {
   const RunState& state_;
   const uint64_t seed_;
   std::optional<Questions> questions_;
-  std::string questions_hash_;
-  std::vector<int32_t> stops_;
   std::string model_digest_;
   std::string prefix_;  // of the files on the way
   std::optional<data::TokenText> text_;

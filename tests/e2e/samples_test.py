@@ -148,6 +148,56 @@ class Making(SamplesTest):
         self.assertIn("none of 90 completions of 30 questions is right", done.stderr)
 
 
+class Answers(SamplesTest):
+    def test_exact_match_is_that_of_what_generate_makes(self):
+        config = self.rounds(rounds=[ONE], verify="exact")
+        changes = ["evaluate.answers=9", "evaluate.max_new_tokens=24", "evaluate.at_start=true"]
+        changes += [r"sources.sorting.verify={regex: '(\S)\s*$'}"]
+        done = self.train(config, *changes, "export.rounds=true", launcher=True, ranks=2)
+        self.assertIn("answers that are right after each round", done.stdout)
+        (line,) = self.ledger()
+        found = line["heldout"][0]["exact_match"]
+        heldout = self.folder / "runs" / "cache" / "run" / "sorting.heldout.h5"
+        model = self.run_folder() / "rounds" / "one" / "model"
+        out = self.folder / "out.h5"
+        words = ["generate", "--from", model, "--prompts", heldout, "--out", out]
+        made = harness.rondo(*words, "--max-new-tokens", 24)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        right = {}
+        tokenizer = tokenizers.Tokenizer.from_file(str(model / "tokenizer.json"))
+        with h5py.File(heldout) as source, h5py.File(out) as file:
+            for i, name in enumerate(source["example_id"][:]):
+                own = source["tokens"][source["offsets"][i] : source["offsets"][i + 1]]
+                answer = tokenizer.decode(own[source["prompt_length"][i] :]).strip()
+                said = file["tokens"][file["offsets"][i] : file["offsets"][i + 1]]
+                same = tokenizer.decode(said).strip()[-1:] == answer[-1:] != ""
+                right[int(name)] = bool(same and file["finished"][i])
+        # Nine of the twelve, chosen by seed.
+        self.assertEqual(len(right), 12)
+        most = sum(right.values())
+        self.assertGreater(most, 0)
+        self.assertLessEqual(round(found * 9), most)
+        self.assertGreaterEqual(round(found * 9), most - 3)
+        self.train(config, *changes, "evaluate.answers=12", "run.name=all", launcher=True)
+        self.assertEqual(self.ledger("all")[0]["heldout"][0]["exact_match"], most / 12)
+
+    def test_a_gate_on_exact_match(self):
+        gate = {"on": "sorting", "figure": "exact_match", "min": 1.01, "otherwise": "rollback"}
+        config = self.rounds(rounds=[dict(ONE, epochs=1, gate=gate), dict(ONE, name="next")])
+        changes = ["evaluate.answers=4", "evaluate.max_new_tokens=24"]
+        self.train(config, *changes, launcher=True)
+        first, _ = self.ledger()
+        self.assertEqual(first["outcome"], "set_aside")
+        self.assertIn("exact_match on sorting is", json.dumps(self.verdict(first)))
+        refused = harness.rondo("train", config, "run.name=none")
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("needs evaluate.answers", refused.stderr)
+
+    def verdict(self, line):
+        (verdict,) = line["gates"]
+        return f"{verdict['figure']} on {verdict['on']} is {verdict['now']}"
+
+
 class Commands(SamplesTest):
     JUDGE = """#!/usr/bin/env python3
 import json, sys
@@ -202,6 +252,37 @@ for line in sys.stdin:
         self.assertEqual(self.examples()["counts"]["completions"], 90)
         self.assertFalse(parts.exists())
         self.assertGreater(before, 0)
+
+    def test_a_gate_may_ask_a_command_about_the_exported_model(self):
+        measure = (
+            "import json, os, pathlib\n"
+            "model = pathlib.Path(os.environ['RONDO_MODEL'])\n"
+            "assert (model / 'model.safetensors').exists()\n"
+            "print('measuring')\n"
+            "print(json.dumps({'files': len(list(model.iterdir())), 'score': 0.25}))\n"
+        )
+        command = self.judge(f"#!/usr/bin/env python3\n{measure}", "measure")["command"]
+        for name, least, outcomes in (
+            ("held", 0.2, ["kept", "kept"]),
+            ("failed", 0.3, ["set_aside", "kept"]),
+        ):
+            gate = {"command": command, "figure": "score", "min": least, "otherwise": "rollback"}
+            rounds = [dict(ONE, epochs=1, gate=gate), dict(ONE, name="next", epochs=1)]
+            config = self.rounds(name, rounds=rounds)
+            alone = harness.rondo("train", config, "export.rounds=true", launcher=True)
+            self.assertEqual(alone.returncode, 79, alone.stderr)
+            words = [harness.ROOT / "launch" / "rounds", config, "export.rounds=true"]
+            done = harness.run_command([str(word) for word in words])
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual([line["outcome"] for line in self.ledger(name)], outcomes)
+            exported = self.run_folder(name) / "rounds" / "one" / "model"
+            self.assertEqual(exported.exists(), outcomes[0] == "kept")
+        gate = {"command": command, "figure": "other", "min": 0.2}
+        config = self.rounds("other", rounds=[dict(ONE, epochs=1, gate=gate)])
+        words = [harness.ROOT / "launch" / "rounds", config, "export.rounds=true"]
+        done = harness.run_command([str(word) for word in words])
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("has no figure 'other'", done.stderr)
 
     def test_a_request_to_stop_ends_the_command_and_the_chain(self):
         config = self.rounds(verify=self.judge("#!/bin/sh\nsleep 600\n"))

@@ -130,7 +130,7 @@ TEST(Gate, TheSeverestOfThoseThatFailDecides) {
     }
     round.gate.push_back(gate_on("b", "previous", 0));  // holds
     round.gate.back().otherwise = "stop";
-    return judge_round(round, matrix(), "first", attempt).outcome;
+    return judge_round(round, matrix(), "first", attempt, {}).outcome;
   };
   EXPECT_EQ(outcome({}, 0), Outcome::kKept);
   EXPECT_EQ(outcome({"report", "continue"}, 0), Outcome::kKept);
