@@ -3,31 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "storage/hdf5.hpp"
-#include "storage/publish.hpp"
+#include "storage/replace.hpp"
 
 namespace rondo::data {
 namespace {
-
-// Removes the file unless it was moved to its final name.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& target) : path_(storage::temporary_name(target)) {}
-  ~TemporaryFile() {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 void check_tables(const std::string& path, const Generated& generated) {
   const auto& offsets = generated.offsets;
@@ -57,22 +39,17 @@ void Generated::append(std::span<const int32_t> completion, uint64_t id, bool en
 }
 
 void write_generated(const std::string& path, const Generated& generated) {
-  const TemporaryFile temporary(path);
-  storage::Hdf5File file = storage::Hdf5File::create(temporary.path());
-  file.set_attribute("format", kGeneratedFormat);
-  file.set_attribute("version", kGeneratedVersion);
-  file.set_attribute("model", generated.model);
-  file.set_attribute("prompts", generated.prompts);
-  file.set_attribute("settings", generated.settings);
-  file.write_all("tokens", generated.tokens);
-  file.write_all("offsets", generated.offsets);
-  file.write_all("example_id", generated.example_id);
-  file.write_all("finished", generated.finished);
-  file.close();
-  base::File written = base::File::open_write(temporary.path());
-  written.sync();
-  written.close();
-  storage::rename_durably(temporary.path(), path);
+  storage::replace_hdf5(path, [&](storage::Hdf5File& file) {
+    file.set_attribute("format", kGeneratedFormat);
+    file.set_attribute("version", kGeneratedVersion);
+    file.set_attribute("model", generated.model);
+    file.set_attribute("prompts", generated.prompts);
+    file.set_attribute("settings", generated.settings);
+    file.write_all("tokens", generated.tokens);
+    file.write_all("offsets", generated.offsets);
+    file.write_all("example_id", generated.example_id);
+    file.write_all("finished", generated.finished);
+  });
 }
 
 Generated read_generated(const std::string& path) {
