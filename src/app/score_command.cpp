@@ -2,16 +2,14 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <filesystem>
-#include <limits>
 #include <memory>
 #include <optional>
 
 #include "app/command.hpp"
 #include "app/compute_group.hpp"
+#include "app/show_scores.hpp"
 #include "base/clock.hpp"
 #include "base/units.hpp"
 #include "data/pack_inputs.hpp"
@@ -119,30 +117,6 @@ auto progress_of(base::Console& console, Clock::time_point start) {
   };
 }
 
-// Mean and percentiles of the numbers of each column.
-void show(base::Console& console, const data::ScoreColumns& columns) {
-  size_t width = 0;
-  for (const auto& [name, values] : columns.values) width = std::max(width, name.size());
-  console.line("{:<{}}  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}", "column", width, "mean", "1 %",
-               "10 %", "median", "90 %");
-  for (const auto& [name, values] : columns.values) {
-    std::vector<float> known;
-    double sum = 0;
-    for (const float value : values) {
-      if (std::isnan(value)) continue;
-      known.push_back(value);
-      sum += static_cast<double>(value);
-    }
-    if (known.empty()) continue;
-    std::ranges::sort(known);
-    const auto at = [&](double share) {
-      return known[static_cast<size_t>(share * static_cast<double>(known.size() - 1) + 0.5)];
-    };
-    console.line("{:<{}}  {:>10.4f}  {:>10.4f}  {:>10.4f}  {:>10.4f}  {:>10.4f}", name, width,
-                 sum / static_cast<double>(known.size()), at(0.01), at(0.1), at(0.5), at(0.9));
-  }
-}
-
 void warn_of_missing(base::Console& console, const train::Scored& scored, int64_t positions) {
   const auto warn = [&](int64_t count, const std::string& why) {
     if (count > 0) console.warn("{} examples have no score: {}.", count, why);
@@ -185,9 +159,9 @@ base::Exit run(const ScoreOptions& options, Context& context) {
   const double seconds = base::seconds_since(start);
   control.on_first([&] {
     write(options, *inputs, scored, digest, wanted.precision);
-    show(context.console,
-         train::columns_of(scored, 0, std::vector<uint64_t>(scored.examples.size()), options.prefix,
-                           options.score.alone));
+    show_scores(train::columns_of(scored, 0, std::vector<uint64_t>(scored.examples.size()),
+                                  options.prefix, options.score.alone),
+                context.console);
   });
   warn_of_missing(context.console, scored, shape.max_seq);
   std::vector<std::string> written = {options.out};

@@ -135,7 +135,8 @@ class ScoreOracle(unittest.TestCase):
     def score(self, *more, source=None, ranks=1, code=0):
         sources = [source or self.source] if "--source" not in more else []
         given = ["--source", *sources] if sources else []
-        return rondo("score", "--from", self.model_folder, *given, *more, ranks=ranks, code=code)
+        model = [] if "--from" in more else ["--from", self.model_folder]
+        return rondo("score", *model, *given, *more, ranks=ranks, code=code)
 
     def columns(self, path=None):
         with h5py.File(path or os.path.join(self.folder, "a.scores.h5")) as file:
@@ -192,11 +193,25 @@ class ScoreOracle(unittest.TestCase):
         digest = made["base_loss"]["model_digest"]
         self.assertRegex(digest, "^[0-9a-f]{16}$")
         self.assertEqual(made["other_ifd"]["model_digest"], digest, "weights, not precision")
+        said = rondo("inspect", os.path.join(self.folder, "a.scores.h5"))
+        self.assertIn("scores of 40 examples", said)
+        self.assertIn(digest, said)
+        line = next(line for line in said.splitlines() if line.startswith("base_loss"))
+        self.assertEqual(line.split()[1:3], ["40", f"{self.truth['loss'].mean():.4f}"])
         with open(os.path.join(self.folder, "a.scores.h5"), "rb") as file:
             before = file.read()
         self.score("--prefix", "base_", ranks=2)
         with open(os.path.join(self.folder, "a.scores.h5"), "rb") as file:
             self.assertEqual(file.read(), before)
+
+    def test_a_checkpoint_has_the_scores_and_digest_of_its_weights(self):
+        checkpoint = os.path.join(self.folder, "imported")
+        rondo("import", "--from", self.model_folder, "--out", checkpoint)
+        self.score("--from", checkpoint, ranks=2)
+        _, scores, made = self.columns()
+        np.testing.assert_allclose(scores["loss"], self.truth["loss"], rtol=1e-5)
+        with open(os.path.join(checkpoint, "MANIFEST.json"), encoding="utf-8") as file:
+            self.assertEqual(made["loss"]["model_digest"], json.load(file)["digest"])
 
     def test_several_sources(self):
         second = self.write("b.h5", self.examples[::-1], first_id=5000)
