@@ -9,6 +9,7 @@
 #include "comm/bench_collectives.hpp"
 #include "data/bench_clean.hpp"
 #include "data/bench_pack.hpp"
+#include "train/bench_score.hpp"
 #include "train/bench_step.hpp"
 #include "train/calibration.hpp"
 #include "train/layout.hpp"
@@ -36,8 +37,9 @@ struct BenchOptions {
   checkpoint::BenchSettings checkpoint;
 };
 
-nlohmann::json bench_step(const BenchOptions& options, Context& context) {
-  train::WantedDevice wanted = {"bench step", options.device, options.precision};
+// What runs a model: the step, or scoring against evaluation.
+nlohmann::json bench_model(const BenchOptions& options, Context& context) {
+  train::WantedDevice wanted = {"bench " + options.what, options.device, options.precision};
   const train::ChosenDevice device =
       train::choose_device(wanted, context.runtime.host(), context.control);
   const auto group = compute_group(device, context);
@@ -49,11 +51,12 @@ nlohmann::json bench_step(const BenchOptions& options, Context& context) {
   step.model.state.moments = computed.moments;
   step.model.state.device = computed.device;
   step.gpu = device.name;
-  return train::bench_step(step, *group, context.control);
+  return options.what == "step" ? train::bench_step(step, *group, context.control)
+                                : train::bench_score(step, *group, context.control);
 }
 
 nlohmann::json measure(const BenchOptions& options, Context& context) {
-  if (options.what == "step") return bench_step(options, context);
+  if (options.what == "step" || options.what == "score") return bench_model(options, context);
   if (options.what == "checkpoint") {
     return checkpoint::bench_checkpoint(options.checkpoint, context.control);
   }
@@ -85,14 +88,15 @@ base::Exit run(const BenchOptions& options, Context& context) {
 Command bench_command() {
   auto options = std::make_shared<BenchOptions>();
   return {
-      "bench", "measure, as JSON: step, collectives, gemm, checkpoint, pack, data",
+      "bench", "measure, as JSON: step, score, collectives, gemm, checkpoint, pack, data",
       [options](CLI::App& parser) {
         parser
             .add_option("what", options->what,
-                        "step, collectives, gemm, checkpoint, pack (the plan of packs) or data "
-                        "(cleaning)")
-            ->check(CLI::IsMember({"step", "collectives", "gemm", "checkpoint", "pack", "data"}));
-        parser.add_option("--steps", options->step.steps, "timed steps")
+                        "step, score (scoring against evaluation), collectives, gemm, checkpoint, "
+                        "pack (the plan of packs) or data (cleaning)")
+            ->check(CLI::IsMember(
+                {"step", "score", "collectives", "gemm", "checkpoint", "pack", "data"}));
+        parser.add_option("--steps", options->step.steps, "timed steps, of score turns")
             ->check(CLI::Range(1, 1000));
         parser.add_option("--packs", options->step.packs, "packs per step over all ranks")
             ->check(CLI::Range(int64_t{1}, kMost));
@@ -100,11 +104,14 @@ Command bench_command() {
             .add_option("--micro-packs", options->step.micro_packs,
                         "packs per rank and micro-batch")
             ->check(CLI::Range(int64_t{1}, kMost));
-        parser.add_option("--layers", options->step.layers, "of step: blocks, else the shape's")
+        parser
+            .add_option("--layers", options->step.layers,
+                        "of step and score: blocks, else the shape's")
             ->check(CLI::Range(1, 1000));
         parser.add_option("--layout", options->layout,
-                          "of step: replicate x shard x tensor, such as 1x2x1");
-        parser.add_option("--zero", options->step.model.state.zero, "of step: ZeRO stage")
+                          "of step and score: replicate x shard x tensor, such as 1x2x1");
+        parser
+            .add_option("--zero", options->step.model.state.zero, "of step and score: ZeRO stage")
             ->check(CLI::Range(0, 3));
         parser
             .add_option("--lanes", options->step.model.state.lanes,
@@ -112,18 +119,22 @@ Command bench_command() {
             ->check(CLI::IsMember({0, 1, 2, 4, 8, 16, 32, 64}));
         parser.add_flag("--bf16-exchange", options->step.model.state.bf16_exchange,
                         "of step: gradients go to other ranks as bfloat16");
-        parser.add_option("--device", options->device, "of step: auto, cpu or cuda")
+        parser.add_option("--device", options->device, "of step and score: auto, cpu or cuda")
             ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-        parser.add_option("--precision", options->precision, "of step: auto, fp32 or bf16")
+        parser
+            .add_option("--precision", options->precision, "of step and score: auto, fp32 or bf16")
             ->check(CLI::IsMember({"auto", "fp32", "bf16"}));
         parser.add_option("--moments", options->moments, "of step: fp32 or bf16")
             ->check(CLI::IsMember({"fp32", "bf16"}));
-        parser.add_option("--shape", options->step.shape,
-                          "of step: small, llama-3.2-1b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-1.5b, "
-                          "qwen2.5-7b");
-        parser.add_option("--seq-len", options->step.seq_len, "of step: tokens of a pack")
+        parser.add_option(
+            "--shape", options->step.shape,
+            "of step and score: small, llama-3.2-1b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-1.5b, "
+            "qwen2.5-7b");
+        parser
+            .add_option("--seq-len", options->step.seq_len, "of step and score: tokens of a pack")
             ->check(CLI::Range(int64_t{2}, kMost));
-        parser.add_option("--document", options->step.document, "of step: tokens of a document");
+        parser.add_option("--document", options->step.document,
+                          "of step and score: tokens of a document");
         parser
             .add_option("--train-every", options->step.train_every,
                         "of step: every so many-th position is trained on")

@@ -31,6 +31,7 @@ struct Command {
 Command pack_command();
 Command train_command();
 Command eval_command();
+Command score_command();
 Command generate_command();
 Command export_command();
 Command import_command();

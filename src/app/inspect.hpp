@@ -22,6 +22,7 @@ struct InspectRequest {
 void inspect_tokenized(const InspectRequest& request, base::Console& console);
 void inspect_packed(const InspectRequest& request, base::Console& console);
 void inspect_generated(const InspectRequest& request, base::Console& console);
+void inspect_scores(const InspectRequest& request, base::Console& console);
 
 void inspect_checkpoint(const InspectRequest& request, base::Console& console);
 void inspect_hf_folder(const InspectRequest& request, base::Console& console);

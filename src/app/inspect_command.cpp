@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.hpp"
 #include "data/generated.hpp"
 #include "data/packed_format.hpp"
+#include "data/scores_file.hpp"
 #include "data/tokenized.hpp"
 #include "storage/hdf5.hpp"
 
@@ -39,13 +40,15 @@ Inspector inspector_of_file(const std::string& path) {
   const std::string format = file.has_attribute("format") ? file.text_attribute("format") : "";
   if (format == data::kTokenizedFormat) return inspect_tokenized;
   if (format == data::kGeneratedFormat) return inspect_generated;
+  if (format == data::kScoresFormat) return inspect_scores;
   if (format == data::kPackedFormat) {
     base::fail_user("{}: is a shard of a packed set. Inspect its folder.", path);
   }
   base::fail_user(
-      "{}: is HDF5 {}. Known are {} and {}; of a checkpoint or a packed set inspect the folder.",
+      "{}: is HDF5 {}. Known are {}, {} and {}; of a checkpoint or a packed set inspect the "
+      "folder.",
       path, format.empty() ? "without a format attribute" : fmt::format("of format {}", format),
-      data::kTokenizedFormat, data::kGeneratedFormat);
+      data::kTokenizedFormat, data::kGeneratedFormat, data::kScoresFormat);
 }
 
 Inspector inspector_of(const std::string& path) {
@@ -71,8 +74,8 @@ Command inspect_command() {
   Command command{"inspect", "Says what a file or folder is and checks it.", {}, {}};
   command.declare = [request](CLI::App& app) {
     app.add_option("path", request->path,
-                   "checkpoint, run, Hugging Face or packed folder; tokenised, generated or "
-                   "safetensors file")
+                   "checkpoint, run, Hugging Face or packed folder; tokenised, generated, "
+                   "scores or safetensors file")
         ->required();
     app.add_option("--example", request->example,
                    "print tokens and weights of this example (of a packed set: pack), from 0");

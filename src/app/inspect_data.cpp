@@ -8,10 +8,12 @@
 #include "app/inspect.hpp"
 #include "app/show_account.hpp"
 #include "app/show_example.hpp"
+#include "app/show_scores.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "data/generated.hpp"
 #include "data/packed_set.hpp"
+#include "data/scores_file.hpp"
 #include "data/tokenized.hpp"
 
 namespace rondo::app {
@@ -148,6 +150,14 @@ void inspect_generated(const InspectRequest& request, base::Console& console) {
                generated.finished[i] != 0 ? "finished" : "cut by a limit");
   console.line("  {}", fmt::join(generated.tokens.begin() + generated.offsets[i],
                                  generated.tokens.begin() + generated.offsets[i + 1], " "));
+}
+
+void inspect_scores(const InspectRequest& request, base::Console& console) {
+  const data::ScoreColumns columns = data::read_scores(request.path);
+  console.line("{}: scores of {} examples ({} version {})", request.path, columns.example_id.size(),
+               data::kScoresFormat, data::kScoresVersion);
+  show_scores(columns, console);
+  for (const auto& [name, made] : columns.made.items()) console.line("  {} {}", name, made.dump());
 }
 
 }  // namespace rondo::app

@@ -5,7 +5,8 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "storage/replace_hdf5.hpp"
+#include "storage/hdf5.hpp"
+#include "storage/replace.hpp"
 
 namespace rondo::data {
 namespace {

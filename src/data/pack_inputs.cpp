@@ -94,6 +94,11 @@ int64_t PackInputs::length(int64_t example) const {
   return files_[at.file].length(at.example);
 }
 
+int64_t PackInputs::prompt_length(int64_t example) const {
+  const Place at = place(example);
+  return files_[at.file].prompt_length(at.example);
+}
+
 std::string PackInputs::read_words(int64_t example) const {
   const Place at = place(example);
   return files_[at.file].read_words(at.example);

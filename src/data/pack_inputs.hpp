@@ -29,6 +29,8 @@ class PackInputs {
   std::string describe(int64_t example) const;
 
   int64_t length(int64_t example) const;
+  // As TokenizedFile::prompt_length.
+  int64_t prompt_length(int64_t example) const;
   // Words of its turns, as TokenizedFile::read_words.
   std::string read_words(int64_t example) const;
   std::vector<std::string> tags(int64_t example) const;

@@ -9,36 +9,17 @@
 #include "base/error.hpp"
 #include "data/pack_inputs.hpp"
 #include "data/pack_request.hpp"
-#include "storage/hdf5.hpp"
 
 namespace rondo::data {
-
-using storage::Hdf5File;
-using storage::Type;
 
 namespace {
 
 using Scores = std::unordered_map<uint64_t, float>;
 
-void read_scores(const std::string& path, const std::string& score, Scores& scores) {
-  const Hdf5File file = Hdf5File::open_read(path);
-  const std::string format =
-      file.has_attribute("format") ? file.text_attribute("format") : std::string();
-  if (format != kScoresFormat || file.int_attribute("version") != kScoresVersion) {
-    base::fail_user("{}: has the format \"{}\", {} of version {} was expected.", path, format,
-                    kScoresFormat, kScoresVersion);
-  }
-  const std::string column = "scores/" + score;
-  if (!file.has(column)) {
-    base::fail_user("{}: has no score \"{}\" (dataset /{}).", path, score, column);
-  }
-  const std::vector<int64_t> ids = file.expect("example_id", Type::kUint64, 1);
-  const std::vector<int64_t> values = file.expect(column, Type::kFloat32, 1);
-  if (ids != values) {
-    base::fail_user("{}: /{} has {} numbers for {} examples.", path, column, values[0], ids[0]);
-  }
+void add_scores(const std::string& path, const std::string& score, Scores& scores) {
+  const storage::Hdf5File file = open_scores(path);
+  const std::vector<float> value = read_score(file, score);
   const auto id = file.read_all<uint64_t>("example_id");
-  const auto value = file.read_all<float>(column);
   scores.reserve(scores.size() + id.size());
   for (size_t i = 0; i < id.size(); ++i) scores.insert_or_assign(id[i], value[i]);
 }
@@ -55,10 +36,6 @@ float score_of(const Scores& scores, const PackSource& source, const PackInputs&
 
 }  // namespace
 
-std::string scores_beside(const std::string& tokenised) {
-  return tokenised.substr(0, tokenised.rfind(".h5")) + ".scores.h5";
-}
-
 std::vector<std::string> score_files(const PackSource& source) {
   if (!source.keep->file.empty()) return {source.keep->file};
   std::vector<std::string> files;
@@ -70,7 +47,7 @@ std::vector<int64_t> keep_by_score(const PackSource& source, const PackInputs& i
                                    const std::vector<int64_t>& examples) {
   const Keep& keep = *source.keep;
   Scores scores;
-  for (const std::string& path : score_files(source)) read_scores(path, keep.score, scores);
+  for (const std::string& path : score_files(source)) add_scores(path, keep.score, scores);
   struct Scored {
     int64_t example;
     float score;

@@ -1,4 +1,4 @@
-// Choice of examples by scores that something else has given them (docs/formats/scores.md).
+// Choice of examples by the scores that files hold for them (docs/formats/scores.md).
 #pragma once
 
 #include <cstdint>
@@ -6,13 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "data/scores_file.hpp"
+
 namespace rondo::data {
 
 class PackInputs;
 struct PackSource;
-
-inline constexpr const char* kScoresFormat = "rondo.scores";
-inline constexpr int64_t kScoresVersion = 1;
 
 // Which examples of a source are trained on.
 struct Keep {
@@ -22,9 +21,6 @@ struct Keep {
   std::optional<double> below{};
   double top = 1;  // of those, the share with the highest scores; equal ones: the first
 };
-
-// Where the scores of a tokenised file's examples lie unless told: x.h5 -> x.scores.h5.
-std::string scores_beside(const std::string& tokenised);
 
 // The files that hold the scores of a source, in the order of its tokenised files.
 std::vector<std::string> score_files(const PackSource& source);

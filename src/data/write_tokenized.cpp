@@ -5,7 +5,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
-#include "storage/replace_hdf5.hpp"
+#include "storage/replace.hpp"
 
 namespace rondo::data {
 

@@ -152,7 +152,7 @@ void scatter(const T* gathered, const int64_t* rows, int64_t count, int64_t d, T
 template <class T>
 HeadLoss loss_on_cpu(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                      const at::Tensor& labels, const at::Tensor& weights, double scale,
-                     at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                     at::Tensor* dx_td, at::Tensor* dhead_vd, RowLosses* each,
                      const HeadOptions& options) {
   const int64_t n = rows.numel();
   const int64_t d = x_td.size(1);
@@ -196,7 +196,9 @@ HeadLoss loss_on_cpu(const at::Tensor& x_td, const at::Tensor& head_vd, const at
       result.weighted_loss += weight * row.loss;
       result.weight += weight;
       result.correct += row.correct ? 1 : 0;
-      if (losses_n != nullptr) output(*losses_n)[begin + i] = static_cast<float>(row.loss);
+      if (each == nullptr) continue;
+      output(each->losses_n)[begin + i] = static_cast<float>(row.loss);
+      output(each->correct_n)[begin + i] = row.correct ? 1 : 0;
     }
     if (!gradient) continue;
     at::parallel_for(0, size, grain_of(v), [&](int64_t first, int64_t last) {
@@ -218,25 +220,26 @@ HeadLoss loss_on_cpu(const at::Tensor& x_td, const at::Tensor& head_vd, const at
 
 LossSums head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
-                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, RowLosses* each,
                    const HeadOptions& options) {
   const int64_t n = rows.numel();
   RONDO_CHECK((dx_td == nullptr) == (dhead_vd == nullptr), "head_loss: both gradients or neither");
   RONDO_CHECK(head_vd.size(1) == x_td.size(1) && labels.numel() == n && weights.numel() == n);
-  RONDO_CHECK(options.chunk_rows >= 1 && (losses_n == nullptr || losses_n->numel() == n));
+  RONDO_CHECK(options.chunk_rows >= 1);
+  RONDO_CHECK(each == nullptr || (each->losses_n.numel() == n && each->correct_n.numel() == n));
   if (dx_td != nullptr) {
     RONDO_CHECK(dx_td->numel() == x_td.numel() && dhead_vd->numel() == head_vd.numel());
     dx_td->zero_();
   }
   if (n == 0) return {};
   if (device::serves(x_td)) {
-    return device::head_loss(x_td, head_vd, rows, labels, weights, scale, dx_td, dhead_vd, losses_n,
+    return device::head_loss(x_td, head_vd, rows, labels, weights, scale, dx_td, dhead_vd, each,
                              options);
   }
   LossSums result;
   by_type(x_td, [&](auto t) {
     result = LossSums(loss_on_cpu<decltype(t)>(x_td, head_vd, rows, labels, weights, scale, dx_td,
-                                               dhead_vd, losses_n, options));
+                                               dhead_vd, each, options));
   });
   return result;
 }

@@ -76,6 +76,11 @@ struct HeadLoss {
   double weight = 0;         // sum of weight_i
   int64_t correct = 0;       // rows whose label has the largest logit (ties: lowest id wins)
 };
+// Of each of the n rows, float32 [n] where they are computed.
+struct RowLosses {
+  at::Tensor losses_n;
+  at::Tensor correct_n;  // 1 where the label has the largest logit, else 0
+};
 // HeadLoss as it comes from a device: read() waits for it.
 class LossSums {
  public:
@@ -105,10 +110,10 @@ struct HeadOptions {
 // x_td [t,d] (after the final norm), head_vd [v,d], rows int64 [n], labels int64 [n], weights
 // float32 [n]. When `dx_td` is given: *dx_td is written completely (zero where no weight) with the
 // gradient of scale * weighted_loss (of a slice: its share, to be summed over slices), and dhead_vd
-// is added to; both must be given or neither. `losses_n`, when given, receives each row's loss [n].
+// is added to; both must be given or neither. `each`, when given, is written completely.
 LossSums head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
-                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, RowLosses* each,
                    const HeadOptions& options = {});
 
 // Embedding: out_td[t] = table_vd[tokens[t] - first_id], zero for tokens outside of this slice of

@@ -38,7 +38,7 @@ void attention_backward(const at::Tensor&, const at::Tensor&, const at::Tensor&,
   missing();
 }
 LossSums head_loss(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                   const at::Tensor&, double, at::Tensor*, at::Tensor*, at::Tensor*,
+                   const at::Tensor&, double, at::Tensor*, at::Tensor*, RowLosses*,
                    const HeadOptions&) {
   missing();
 }

@@ -119,7 +119,7 @@ void swiglu_backward(const at::Tensor& dout_tf, at::Tensor& gate_up_t2f) {
 
 HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
-                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n) {
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, RowLosses* each) {
   const int64_t d = x_td.size(1);
   const int64_t v = head_vd.size(0);
   const float* head = input<float>(head_vd);
@@ -143,8 +143,12 @@ HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
     const double loss = std::log(sum) + *most - logits[static_cast<size_t>(label)];
     result.weighted_loss += weight * loss;
     result.weight += weight;
-    result.correct += most - logits.begin() == label ? 1 : 0;
-    if (losses_n != nullptr) output(*losses_n)[i] = narrow(loss);
+    const bool correct = most - logits.begin() == label;
+    result.correct += correct ? 1 : 0;
+    if (each != nullptr) {
+      output(each->losses_n)[i] = narrow(loss);
+      output(each->correct_n)[i] = correct ? 1 : 0;
+    }
     for (int64_t id = 0; id < v; ++id) {
       const double softmax = std::exp(logits[static_cast<size_t>(id)] - *most) / sum;
       const double dlogit = scale * weight * (softmax - (id == label ? 1.0 : 0.0));

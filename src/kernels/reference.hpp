@@ -29,7 +29,7 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at:
 
 HeadLoss head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
-                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n);
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, RowLosses* each);
 
 void embed(const at::Tensor& table_vd, const at::Tensor& tokens_t, at::Tensor& out_td,
            int64_t first_id = 0);

@@ -173,7 +173,7 @@ void Model::run_blocks(const Pass& pass, const at::Tensor& tokens, parallel::Pre
 }
 
 kernels::LossSums Model::run_head(const Pass& pass, const Input& input, double scale, bool training,
-                                  at::Tensor* losses_n) {
+                                  kernels::RowLosses* each) {
   Workspace& w = pass.workspace;
   comm::Group& tensor = pass.tensor;
   const at::Tensor out_td = parallel::gather_rows(tensor, w.final_out_sd, w.gathered_td).wait();
@@ -190,12 +190,14 @@ kernels::LossSums Model::run_head(const Pass& pass, const Input& input, double s
     };
   }
   const auto there = [&](const at::Tensor& host) { return kernels::on_device(host, device()); };
-  at::Tensor losses = losses_n == nullptr ? at::Tensor() : losses_n->to(device());
+  if (each != nullptr) {
+    const at::Tensor none_n = at::empty({input.rows.numel()}, at::device(device()));
+    *each = {none_n, at::empty_like(none_n)};
+  }
   const kernels::LossSums sums = kernels::head_loss(
       out_td, head_vd_, there(input.rows), there(input.labels), there(input.weights), scale,
-      training ? &w.dbranch_td : nullptr, training ? &head_grad_vd_ : nullptr,
-      losses_n == nullptr ? nullptr : &losses, options);
-  if (losses_n != nullptr && !device().is_cpu()) losses_n->copy_(losses);
+      training ? &w.dbranch_td : nullptr, training ? &head_grad_vd_ : nullptr, each, options);
+  if (each != nullptr) *each = {each->losses_n.cpu(), each->correct_n.cpu()};
   return sums;
 }
 
@@ -252,14 +254,14 @@ kernels::LossSums Model::forward_backward(const Input& input, double scale,
   return loss;
 }
 
-kernels::LossSums Model::forward(const Input& input, at::Tensor* losses_n) {
+kernels::LossSums Model::forward(const Input& input, kernels::RowLosses* each) {
   const bool compute = input.rows.numel() > 0;
   const Rows rows = padded(input.tokens, input.layout);
   const Pass pass = begin_pass(rows.layout, false);
   parallel::Prefetch prefetch(units_, uses(false));
   run_blocks(pass, rows.tokens, prefetch, compute);
   kernels::LossSums loss;
-  if (compute) loss = run_head(pass, input, 1, false, losses_n);
+  if (compute) loss = run_head(pass, input, 1, false, each);
   prefetch.finish();
   return loss;
 }

@@ -88,9 +88,8 @@ class Model {
   // is part of the embedding's. The losses are the same on every rank of the tensor axis.
   kernels::LossSums forward_backward(const Input& input, double scale,
                                      const GradientReady& gradient_ready);
-  // Evaluation. `losses_n` (float32, on the host), when given, receives the loss of each of the n
-  // rows.
-  kernels::LossSums forward(const Input& input, at::Tensor* losses_n = nullptr);
+  // Evaluation. `each`, when given, becomes what is known of each of the n rows, on the host.
+  kernels::LossSums forward(const Input& input, kernels::RowLosses* each = nullptr);
   // float32 [rows.numel(), v] on the host: logits of the given rows. One tensor rank alone.
   at::Tensor logits(const at::Tensor& tokens, const kernels::PackedLayout& layout,
                     const at::Tensor& rows);
@@ -132,7 +131,7 @@ class Model {
   void run_blocks(const Pass& pass, const at::Tensor& tokens, parallel::Prefetch& prefetch,
                   bool compute);
   kernels::LossSums run_head(const Pass& pass, const Input& input, double scale, bool training,
-                             at::Tensor* losses_n);
+                             kernels::RowLosses* each);
   void backward_block(const Pass& pass, int64_t layer);
 
   std::unique_ptr<parallel::Mesh> own_mesh_;

@@ -143,6 +143,22 @@ bool Hdf5File::has(const std::string& name) const {
   return true;
 }
 
+std::vector<std::string> Hdf5File::names(const std::string& group) const {
+  const Hdf5Lock lock;
+  if (!has(group)) return {};
+  const Handle opened(H5Gopen2(file_.get(), group.c_str(), H5P_DEFAULT), H5Gclose);
+  if (opened.get() < 0) {
+    base::fail_user("{}: {} cannot be opened as a group: {}.", path_, group, hdf5_error());
+  }
+  std::vector<std::string> names;
+  const auto add = [](hid_t, const char* name, const H5L_info_t*, void* to) -> herr_t {
+    static_cast<std::vector<std::string>*>(to)->emplace_back(name);
+    return 0;
+  };
+  TRY_HDF5(H5Literate, path_, opened.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names);
+  return names;
+}
+
 bool Hdf5File::can_hold(uint64_t bytes) const {
   hsize_t size = 0;
   TRY_HDF5(H5Fget_filesize, path_, file_.get(), &size);

@@ -71,6 +71,8 @@ class Hdf5File {
 
   const std::string& path() const { return path_; }
   bool has(const std::string& name) const;
+  // Names of what is in a group, in their order; none where there is no such group.
+  std::vector<std::string> names(const std::string& group) const;
 
   // Attributes of the root group, written as variable-length UTF-8 and int64. Text is read in every
   // form h5py writes. Reading a missing one or one of another type is a UserError.

@@ -66,29 +66,6 @@ model::Shape qwen(int64_t hidden, int64_t layers, int64_t heads, int64_t kv_head
   return shape;
 }
 
-// Sizes of the models' config.json.
-model::Shape shape_of(const BenchStepSettings& settings) {
-  const std::map<std::string, model::Shape> known = {
-      {"small", small_shape()},
-      {"llama-3.2-1b", llama(2048, 16, 8192, 64, true)},
-      {"llama-3.1-8b", llama(4096, 32, 14336, 128, false)},
-      {"qwen2.5-0.5b", qwen(896, 24, 14, 2, 4864, 151936, true)},
-      {"qwen2.5-1.5b", qwen(1536, 28, 12, 2, 8960, 151936, true)},
-      {"qwen2.5-7b", qwen(3584, 28, 28, 4, 18944, 152064, false)}};
-  const auto found = known.find(settings.shape);
-  if (found == known.end()) {
-    std::vector<std::string> names;
-    for (const auto& [name, shape] : known) names.push_back(name);
-    base::fail_user("bench step: there is no shape '{}'. Give one of {}.", settings.shape,
-                    fmt::join(names, ", "));
-  }
-  model::Shape shape = found->second;
-  if (settings.layers > 0) shape.layers = settings.layers;
-  shape.max_seq = std::max<int64_t>(2048, settings.seq_len);
-  shape.validate("bench");
-  return shape;
-}
-
 // Packs of documents of equal length, of which every `train_every`-th position is trained on.
 data::PackedBatch synthetic_batch(const BenchStepSettings& settings, int64_t vocab, uint64_t seed) {
   const int64_t length = settings.document;
@@ -144,22 +121,50 @@ parallel::MeshSize parse_mesh(const std::string& text) {
   return size;
 }
 
+model::Shape bench_shape(const BenchStepSettings& settings) {
+  // Sizes of the models' config.json.
+  const std::map<std::string, model::Shape> known = {
+      {"small", small_shape()},
+      {"llama-3.2-1b", llama(2048, 16, 8192, 64, true)},
+      {"llama-3.1-8b", llama(4096, 32, 14336, 128, false)},
+      {"qwen2.5-0.5b", qwen(896, 24, 14, 2, 4864, 151936, true)},
+      {"qwen2.5-1.5b", qwen(1536, 28, 12, 2, 8960, 151936, true)},
+      {"qwen2.5-7b", qwen(3584, 28, 28, 4, 18944, 152064, false)}};
+  const auto found = known.find(settings.shape);
+  if (found == known.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, shape] : known) names.push_back(name);
+    base::fail_user("bench: there is no shape '{}'. Give one of {}.", settings.shape,
+                    fmt::join(names, ", "));
+  }
+  model::Shape shape = found->second;
+  if (settings.layers > 0) shape.layers = settings.layers;
+  shape.max_seq = std::max<int64_t>(2048, settings.seq_len);
+  shape.validate("bench");
+  return shape;
+}
+
+parallel::MeshSize bench_mesh(const BenchStepSettings& settings, int ranks) {
+  parallel::MeshSize size = settings.mesh;
+  if (size.ranks() == 0) size = {.shard = ranks};
+  if (settings.model.state.zero == 0) size = {size.data(), 1, size.tensor};  // nothing is divided
+  if (size.ranks() != ranks) {
+    base::fail_user("bench: --layout {}x{}x{} is for {} ranks, and there are {}.", size.replicate,
+                    size.shard, size.tensor, size.ranks(), ranks);
+  }
+  return size;
+}
+
 nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
                           comm::Control& control) {
   const int64_t warm_up = settings.gpu.empty() ? 2 : 10;
-  parallel::MeshSize size = settings.mesh;
-  if (size.ranks() == 0) size = {.shard = group.size()};
+  const parallel::MeshSize size = bench_mesh(settings, group.size());
   const parallel::StateSettings& state = settings.model.state;
-  if (state.zero == 0) size = {size.data(), 1, size.tensor};  // nothing is divided
   if (state.lanes > 0 && (state.lanes % size.data() != 0 || state.bf16_exchange)) {
     base::fail_user(
         "bench step: --lanes {} is for data-parallel sizes that divide it (not {}), without "
         "--bf16-exchange.",
         state.lanes, size.data());
-  }
-  if (size.ranks() != group.size()) {
-    base::fail_user("bench step: --layout {}x{}x{} is for {} ranks, and there are {}.",
-                    size.replicate, size.shard, size.tensor, size.ranks(), group.size());
   }
   if (settings.packs % (size.data() * settings.micro_packs) != 0) {
     base::fail_user(
@@ -171,7 +176,7 @@ nlohmann::json bench_step(const BenchStepSettings& settings, comm::Group& group,
     base::fail_user("bench step: documents of {} tokens in packs of {}. Give 2 to {}.",
                     settings.document, settings.seq_len, settings.seq_len);
   }
-  const model::Shape shape = shape_of(settings);
+  const model::Shape shape = bench_shape(settings);
   Layout layout;
   layout.mesh = size;
   layout.zero = settings.model.state.zero;

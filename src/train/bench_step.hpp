@@ -31,6 +31,11 @@ struct BenchStepSettings {
 // "replicate x shard x tensor", such as 1x2x2. UserError when it is not of this form.
 parallel::MeshSize parse_mesh(const std::string& text);
 
+// The model that the settings name. UserError for an unknown one.
+model::Shape bench_shape(const BenchStepSettings& settings);
+// The mesh of `ranks` ranks that the settings ask for. UserError when it is for others.
+parallel::MeshSize bench_mesh(const BenchStepSettings& settings, int ranks);
+
 // Collective over the group and the control's ranks. Shape "small": hidden 512, 12 layers, 8 heads,
 // 4 key/value heads, ffn 1408, vocabulary 8192, untied; else the sizes of a known model. Clipping
 // and AdamW included. Median over the timed steps, each as a share of a calibration made just

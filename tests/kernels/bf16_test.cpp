@@ -167,16 +167,16 @@ TEST(Bf16, HeadLossIsThatOfRoundedLogits) {
   const at::Tensor rows = at::arange(0, 2 * n, 2, at::kLong).clamp_max(kRows - 1);
   const at::Tensor labels = test::whole(n, v, 3, at::kLong), weights = normal({n}, 4).abs();
   at::Tensor dx = bf16(unwritten({kRows, d})), dhead = at::zeros({v, d});
-  at::Tensor losses = unwritten({n});
+  RowLosses each{unwritten({n}), unwritten({n})};
   const HeadLoss sums = head_loss(bf16(x), bf16(head), rows, labels, weights, 0.5, &dx, &dhead,
-                                  &losses, {.chunk_rows = 8})
+                                  &each, {.chunk_rows = 8})
                             .read();
   const at::Tensor gathered = x.index_select(0, rows).to(at::kDouble);
   const at::Tensor logits = bf16(gathered.matmul(head.to(at::kDouble).t())).to(at::kDouble);
   const at::Tensor log_p = at::log_softmax(logits, 1);
   const at::Tensor wanted = -log_p.gather(1, labels.unsqueeze(1)).squeeze(1);
   // Few logits lie so near to half way that float32 sums round them otherwise.
-  EXPECT_LT(relative_error(losses, wanted), 1e-4);
+  EXPECT_LT(relative_error(each.losses_n, wanted), 1e-4);
   EXPECT_NEAR(sums.weighted_loss, (wanted * weights).sum().item<double>(),
               1e-4 * sums.weighted_loss);
   const at::Tensor dlogits =

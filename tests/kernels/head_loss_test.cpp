@@ -19,7 +19,8 @@ constexpr double kScale = 0.125;
 
 struct Result {
   HeadLoss sums;
-  at::Tensor dx, dhead, losses;
+  at::Tensor dx, dhead;
+  RowLosses each;
 };
 
 // n rows out of t, hidden d, vocabulary v, chunks of `chunk` rows.
@@ -39,9 +40,9 @@ class HeadLossOf
   const at::Tensor earlier = normal({v, d}, 5);
 
   Result run(int64_t chunk_rows) const {
-    Result result{{}, unwritten({t, d}), earlier.clone(), unwritten({n})};
+    Result result{{}, unwritten({t, d}), earlier.clone(), {unwritten({n}), unwritten({n})}};
     result.sums = head_loss(x, head, rows, labels, weights, kScale, &result.dx, &result.dhead,
-                            &result.losses, {.chunk_rows = chunk_rows})
+                            &result.each, {.chunk_rows = chunk_rows})
                       .read();
     return result;
   }
@@ -49,14 +50,15 @@ class HeadLossOf
 
 TEST_P(HeadLossOf, EqualsItsReference) {
   const Result result = run(chunk);
-  Result expected{{}, unwritten({t, d}), earlier.clone(), unwritten({n})};
+  Result expected{{}, unwritten({t, d}), earlier.clone(), {unwritten({n}), unwritten({n})}};
   expected.sums = reference::head_loss(x, head, rows, labels, weights, kScale, &expected.dx,
-                                       &expected.dhead, &expected.losses);
+                                       &expected.dhead, &expected.each);
   EXPECT_NEAR(result.sums.weighted_loss, expected.sums.weighted_loss,
               1e-6 * expected.sums.weighted_loss);
   EXPECT_DOUBLE_EQ(result.sums.weight, expected.sums.weight);
   EXPECT_EQ(result.sums.correct, expected.sums.correct);
-  EXPECT_LT(relative_error(result.losses, expected.losses), 1e-6);
+  EXPECT_LT(relative_error(result.each.losses_n, expected.each.losses_n), 1e-6);
+  EXPECT_TRUE(at::equal(result.each.correct_n, expected.each.correct_n));
   EXPECT_LT(relative_error(result.dx, expected.dx), 2e-6);
   EXPECT_LT(relative_error(result.dhead, expected.dhead), 2e-6);
 }
@@ -71,20 +73,21 @@ TEST_P(HeadLossOf, EqualsAutograd) {
   const at::Tensor loss = (losses * weights.to(at::kDouble)).sum();
   (loss * kScale).backward();
   EXPECT_NEAR(result.sums.weighted_loss, loss.item<double>(), 1e-6 * loss.item<double>());
-  EXPECT_LT(relative_error(result.losses, losses.detach()), 1e-6);
+  EXPECT_LT(relative_error(result.each.losses_n, losses.detach()), 1e-6);
   EXPECT_LT(relative_error(result.dx, x_leaf.grad()), 2e-6);
   EXPECT_LT(relative_error(result.dhead, head_leaf.grad() + earlier), 2e-6);
 }
 
 TEST_P(HeadLossOf, WithoutGradientsGivesTheSameLoss) {
   const Result result = run(chunk);
-  at::Tensor losses = unwritten({n});
-  const HeadLoss alone = head_loss(x, head, rows, labels, weights, kScale, nullptr, nullptr,
-                                   &losses, {.chunk_rows = chunk})
+  RowLosses each{unwritten({n}), unwritten({n})};
+  const HeadLoss alone = head_loss(x, head, rows, labels, weights, kScale, nullptr, nullptr, &each,
+                                   {.chunk_rows = chunk})
                              .read();
   EXPECT_EQ(alone.weighted_loss, result.sums.weighted_loss);
   EXPECT_EQ(alone.correct, result.sums.correct);
-  EXPECT_TRUE(same_bits(losses, result.losses));
+  EXPECT_TRUE(same_bits(each.losses_n, result.each.losses_n));
+  EXPECT_TRUE(same_bits(each.correct_n, result.each.correct_n));
 }
 
 TEST_P(HeadLossOf, RepeatsToTheBit) {

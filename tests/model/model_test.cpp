@@ -129,11 +129,12 @@ TEST_F(ModelTest, EvaluationAgreesWithTrainingAndLeavesGradientsAlone) {
   const Batch batch = make_batch(30, {{0, 12}, {12, 30}}, shape.vocab, 0);
   const auto trained = model.forward_backward(batch.input(), 1, {}).read();
   const std::vector<at::Tensor> before = gradients(model);
-  at::Tensor losses = at::empty({batch.rows.numel()});
-  const auto evaluated = model.forward(batch.input(), &losses).read();
+  kernels::RowLosses each;
+  const auto evaluated = model.forward(batch.input(), &each).read();
   EXPECT_EQ(evaluated.weighted_loss, trained.weighted_loss);
   EXPECT_EQ(evaluated.correct, trained.correct);
-  EXPECT_NEAR((losses * batch.weights).sum().item<double>(), trained.weighted_loss,
+  EXPECT_EQ(each.correct_n.sum().item<double>(), static_cast<double>(evaluated.correct));
+  EXPECT_NEAR((each.losses_n * batch.weights).sum().item<double>(), trained.weighted_loss,
               1e-5 * trained.weighted_loss);
   for (size_t u = 0; u < model.unit_count(); ++u) {
     EXPECT_TRUE(at::equal(before[u], model.unit(u).flat_grads()));

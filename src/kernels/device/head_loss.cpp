@@ -49,7 +49,7 @@ void look_at(const at::Tensor& logits, const at::Tensor& labels, const HeadOptio
 
 LossSums head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::Tensor& rows,
                    const at::Tensor& labels, const at::Tensor& weights, double scale,
-                   at::Tensor* dx_td, at::Tensor* dhead_vd, at::Tensor* losses_n,
+                   at::Tensor* dx_td, at::Tensor* dhead_vd, RowLosses* each,
                    const HeadOptions& options) {
   const int64_t n = rows.numel();
   const int64_t v = head_vd.size(0);
@@ -72,7 +72,10 @@ LossSums head_loss(const at::Tensor& x_td, const at::Tensor& head_vd, const at::
     sums[0].add_((chunk.losses.to(at::kDouble) * weight).sum());
     sums[1].add_(weight.sum());
     sums[2].add_(chunk.correct.sum());
-    if (losses_n != nullptr) losses_n->narrow(0, begin, size).copy_(chunk.losses);
+    if (each != nullptr) {
+      each->losses_n.narrow(0, begin, size).copy_(chunk.losses);
+      each->correct_n.narrow(0, begin, size).copy_(chunk.correct);
+    }
     if (dx_td == nullptr) continue;
     by_element(logits, [&](auto t) {
       using T = decltype(t);

@@ -64,8 +64,9 @@ void run(const std::string& folder, const std::string& input_path, const std::st
   const model::Input input{tokens, rows, labels, weights, layout};
 
   const at::Tensor logits = model.logits(tokens, layout, at::arange(tokens.numel(), at::kLong));
-  at::Tensor losses = at::empty({rows.numel()});
-  const kernels::HeadLoss evaluated = model.forward(input, &losses).read();
+  kernels::RowLosses each;
+  const kernels::HeadLoss evaluated = model.forward(input, &each).read();
+  const at::Tensor& losses = each.losses_n;
   model.zero_grad();
   std::vector<float> ready;
   const kernels::HeadLoss loss =

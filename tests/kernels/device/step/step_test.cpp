@@ -13,9 +13,11 @@ namespace {
 struct Outcome {
   std::vector<double> losses, norms, correct;
   std::vector<at::Tensor> gradients, weights;
+  kernels::RowLosses each;
 };
 
-// Two steps of two micro-batches, of which the gradients are the first one's, and an evaluation.
+// Two steps of two micro-batches, of which the gradients are the first one's, an evaluation, and
+// one of single rows.
 Outcome steps(LayoutCase c, bool on_device) {
 #ifdef RONDO_EMULATED
   test::use_emulated_device(on_device);
@@ -39,7 +41,11 @@ Outcome steps(LayoutCase c, bool on_device) {
     note(result.totals);
     outcome.norms.push_back(result.grad_norm);
     if (step == 1) outcome.gradients = gradients_of(*model);
-    if (step == 2) note(stepper.evaluate(batches));
+    if (step == 1) continue;
+    note(stepper.evaluate(batches));
+    const data::PackedBatch& batch = batches[0];
+    model->forward({batch.tokens, batch.rows, batch.labels, batch.weights, batch.layout},
+                   &outcome.each);
   }
   for (const at::Tensor& weight : weights_of(*model)) outcome.weights.push_back(weight.cpu());
 #ifdef RONDO_EMULATED
@@ -56,6 +62,10 @@ void compare(const LayoutCase& c, double loss, double gradient, double weight) {
     EXPECT_NEAR(found.losses[i], wanted.losses[i], loss * wanted.losses[i]) << i;
     EXPECT_NEAR(found.correct[i], wanted.correct[i], c.compute == at::kFloat ? 0 : 2) << i;
   }
+  EXPECT_GT(wanted.each.losses_n.numel(), 0);
+  EXPECT_LT(test::relative_error(found.each.losses_n, wanted.each.losses_n), 10 * loss);
+  EXPECT_NEAR(found.each.correct_n.sum().item<double>(), wanted.each.correct_n.sum().item<double>(),
+              c.compute == at::kFloat ? 0 : 2);
   EXPECT_NEAR(found.norms[0], wanted.norms[0], gradient * wanted.norms[0]);
   ASSERT_EQ(found.gradients.size(), wanted.gradients.size());
   for (size_t i = 0; i < wanted.gradients.size(); ++i) {

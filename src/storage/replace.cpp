@@ -1,4 +1,4 @@
-#include "storage/replace_hdf5.hpp"
+#include "storage/replace.hpp"
 
 #include <filesystem>
 
@@ -6,7 +6,6 @@
 #include "storage/publish.hpp"
 
 namespace rondo::storage {
-
 namespace {
 
 // Removes the file unless it was moved to its final name.
@@ -27,10 +26,10 @@ class TemporaryFile {
 
 }  // namespace
 
-void replace_hdf5(const std::string& path, const std::function<void(Hdf5File&)>& write) {
+void replace_hdf5(const std::string& path, const std::function<void(Hdf5File&)>& fill) {
   const TemporaryFile temporary(path);
   Hdf5File file = Hdf5File::create(temporary.path());
-  write(file);
+  fill(file);
   file.close();
   base::File written = base::File::open_write(temporary.path());
   written.sync();
