@@ -39,6 +39,7 @@ Command inspect_command();
 Command bench_command();
 Command plan_command();
 Command reference_command();
+Command ledger_command();
 Command selftest_command();
 
 }  // namespace rondo::app

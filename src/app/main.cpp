@@ -88,10 +88,10 @@ int run(comm::Runtime& runtime, int argc, char** argv) {
   comm::Control control = runtime.make_control();
   base::Console console(runtime.rank() == 0);
   Context context{runtime, control, console};
-  const std::vector<Command> commands = {pack_command(),   train_command(),     eval_command(),
-                                         score_command(),  generate_command(),  export_command(),
-                                         import_command(), inspect_command(),   bench_command(),
-                                         plan_command(),   reference_command(), selftest_command()};
+  const std::vector<Command> commands = {
+      pack_command(),      train_command(),  eval_command(),    score_command(), generate_command(),
+      export_command(),    import_command(), inspect_command(), bench_command(), plan_command(),
+      reference_command(), ledger_command(), selftest_command()};
   CLI::App parser("rondo: supervised fine-tuning of language models in rounds, on MPI ranks");
   parser.set_version_flag("--version", "");
   parser.require_subcommand(1);

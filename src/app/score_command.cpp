@@ -17,8 +17,8 @@
 #include "model/weights.hpp"
 #include "storage/publish.hpp"
 #include "train/model_source.hpp"
-#include "train/weight_source.hpp"
 #include "train/scoring.hpp"
+#include "train/weight_source.hpp"
 
 namespace rondo::app {
 namespace {

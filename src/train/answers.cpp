@@ -29,7 +29,7 @@ std::optional<double> share_answered_right(const RunParts& parts, const HeldoutD
     questions.emplace(heldout.request, config.evaluate.answers,
                       static_cast<uint64_t>(config.run.seed), state.end_of_turn);
   });
-  parts.watchdog.enter("answers", state.step);
+  parts.watchdog.enter("answers", state.step, base::Budget::kNone);
   if (parts.stop_wanted()) return {};
   generate::Options options;
   options.max_new_tokens = config.evaluate.max_new_tokens;

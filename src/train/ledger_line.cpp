@@ -5,10 +5,36 @@
 #include "base/file.hpp"
 #include "base/hash.hpp"
 #include "data/packed_format.hpp"
+#include "data/tokenized.hpp"
 #include "train/config_fields.hpp"
+#include "train/run_data.hpp"
 #include "train/run_folder.hpp"
 
 namespace rondo::train {
+
+namespace {
+
+// A path in the run folder, as seen from it.
+std::string within(const Config& config, const std::string& path) {
+  const std::string folder = config.run_folder() + "/";
+  return path.starts_with(folder) ? path.substr(folder.size()) : path;
+}
+
+// What the round has made of a model's answers (docs/rounds.md).
+nlohmann::json samples_of(const Config& config, size_t round) {
+  auto all = nlohmann::json::array();
+  for (const TrainedSource& trained : trained_sources(config, round)) {
+    if (trained.replayed || !config.source(trained.name).samples) continue;
+    const auto info = data::read_tokenized_info(samples_file(config, round, trained.name));
+    auto counts = nlohmann::json::parse(info.counts, nullptr, false);
+    if (!counts.is_object()) continue;
+    counts["source"] = trained.name;
+    all.push_back(std::move(counts));
+  }
+  return all;
+}
+
+}  // namespace
 
 nlohmann::json ledger_line(const RoundRecord& record) {
   const RoundSection& round = record.config.rounds[record.round];
@@ -25,7 +51,8 @@ nlohmann::json ledger_line(const RoundRecord& record) {
   nlohmann::json shares = nlohmann::json::object();
   for (const auto& [name, share] : round.shares) shares[name] = to_yaml(share);
   const auto* row = state.matrix.row(round.name);
-  return {{"round", round.name},
+  return {{"kind", "round"},
+          {"round", round.name},
           {"index", record.round},
           {"attempt", state.attempt},
           {"outcome", name_of(record.judgement.outcome)},
@@ -47,8 +74,11 @@ nlohmann::json ledger_line(const RoundRecord& record) {
           {"config_hash", base::hash_hex(state.round_configs.at(round.name))},
           {"result_digest", stored_digest(record.checkpoint)},
           {"weights_digest", record.weights_digest},
-          {"checkpoint", record.checkpoint},
-          {"exported", record.exported},
+          {"checkpoint", within(record.config, record.checkpoint)},
+          {"exported", within(record.config, record.exported)},
+          {"samples", samples_of(record.config, record.round)},
+          {"seed", record.config.run.seed},
+          {"layout", {{"tensor", state.tensor}, {"zero", state.zero}}},
           {"ranks", record.ranks},
           {"threads_per_rank", at::get_num_threads()},
           {"version", record.version},

@@ -1,17 +1,15 @@
 #include "train/outcomes.hpp"
 
 #include <algorithm>
-#include <sstream>
 
 #include "train/gates.hpp"
+#include "train/ledger.hpp"
 
 namespace rondo::train {
 
 Outcomes::Outcomes(const std::string& lines) {
-  std::istringstream rest(lines);
-  for (std::string text; std::getline(rest, text);) {
-    const auto line = nlohmann::json::parse(text, nullptr, false);
-    if (!line.is_object() || !line.contains("round")) continue;
+  for (const auto& [number, line] : ledger_lines(lines)) {
+    if (!line.contains("round")) continue;
     const auto outcome = line.value("outcome", std::string());
     const bool for_good = outcome == name_of(Outcome::kSetAside);
     if (!for_good && outcome != name_of(Outcome::kRetried)) continue;

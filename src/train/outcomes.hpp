@@ -14,8 +14,7 @@ namespace rondo::train {
 class Outcomes {
  public:
   Outcomes() = default;
-  // Lines of the ledger. Those that are not whole are left out: a kill may have cut the last one
-  // short.
+  // The text of the ledger.
   explicit Outcomes(const std::string& lines);
 
   // How many results of the round were set aside: the number of its next attempt.

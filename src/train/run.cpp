@@ -182,7 +182,6 @@ class Run {
     }
     if (parts_->stop_wanted()) return stopped_unsaved();
     if (needs_base_row() && !evaluate_row(*parts_, state_, "base")) return stopped_unsaved();
-    state_of_base_ = state_;
     return begin_round_after({});
   }
 
@@ -310,6 +309,19 @@ class Run {
     });
   }
 
+  // The state before the first round, of a run that has come to `state_`.
+  RunState at_base() const {
+    RunState state;
+    state.model_config = state_.model_config;
+    state.tokenizer = state_.tokenizer;
+    state.micro_packs = state_.micro_packs;
+    state.ranks = state_.ranks;
+    state.tensor = state_.tensor;
+    state.zero = state_.zero;
+    if (const auto* row = state_.matrix.row("base")) state.matrix.set("base", *row);
+    return state;
+  }
+
   // Collective. To the newest checkpoint from before what was found bad, or was set aside by a
   // gate, or to the very start.
   Early go_back() {
@@ -327,7 +339,7 @@ class Run {
       control_.agree([&] { state_ = RunState::from_json(newest->state()); });
       restore_all(*newest, *model_, state_.has_optimizer, control_);
     } else {
-      state_ = state_of_base_;
+      state_ = at_base();
       load_base(config_, *model_, control_, console_);
     }
     control_.on_first([&] { folder_->event({{"event", "went_back"}, {"step", state_.step}}); });
@@ -359,6 +371,12 @@ class Run {
     check_same_rounds(state_, config_);
     for (const size_t i : schedule_mates(config_.rounds, static_cast<size_t>(state_.round))) {
       if (!config_.rounds[i].trains()) continue;
+      if (data_.rounds[i].sources.empty()) {
+        base::fail_user(
+            "{}: round '{}' was begun on samples that are not there any more, in {}/rounds/{}/"
+            "samples. Put them back, or use another run.name.",
+            config_.place, config_.rounds[i].name, config_.run_folder(), config_.rounds[i].name);
+      }
       check_same_data(data_.rounds[i], config_.place, config_.rounds[i].name);
     }
   }
@@ -533,7 +551,6 @@ class Run {
   std::unique_ptr<Stepper> stepper_;
   std::unique_ptr<Saver> saver_;
   RunState state_;
-  RunState state_of_base_;  // before the first round
   SkippedSteps skips_;
   Outcomes outcomes_;
   std::optional<StopRequests> stop_;

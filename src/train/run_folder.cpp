@@ -6,12 +6,12 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
-#include <sstream>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "storage/publish.hpp"
+#include "train/ledger.hpp"
 
 namespace rondo::train {
 
@@ -98,17 +98,13 @@ void RunFolder::ledger(const nlohmann::json& line) const {
   };
   if (old && same("result_digest") && same("attempt") && same("outcome")) return;
   check_owner();
-  base::append_line_durably(path("ledger.jsonl"), line.dump());
+  append_to_ledger(path("ledger.jsonl"), line);
 }
 
 std::optional<nlohmann::json> RunFolder::ledger_line(const std::string& round) const {
   std::optional<nlohmann::json> last;
-  std::istringstream lines(ledger_lines());
-  std::string text;
-  while (std::getline(lines, text)) {
-    // A line that a kill cut short is not one.
-    auto line = nlohmann::json::parse(text, nullptr, false);
-    if (line.is_object() && line.value("round", "") == round) last = std::move(line);
+  for (LedgerLine& line : train::ledger_lines(ledger_lines())) {
+    if (line.json.value("round", "") == round) last = std::move(line.json);
   }
   return last;
 }

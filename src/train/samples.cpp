@@ -75,7 +75,11 @@ class Maker {
     control_.on_first([&] {
       there = fs::exists(file_) && data::read_tokenized_info(file_).settings_hash == all;
     });
-    if (control_.any_true(there)) return Made::kAll;
+    if (control_.any_true(there)) {
+      // A kill may have left them.
+      control_.on_first([&] { fs::remove_all(prefix_ + ".parts"); });
+      return Made::kAll;
+    }
     control_.on_first([&] { fs::create_directories(fs::path(file_).parent_path()); });
     if (!generate()) return Made::kStopped;
     bool waits = false;
@@ -117,7 +121,8 @@ class Maker {
     const auto start = std::chrono::steady_clock::now();
     int64_t tokens = 0;
     for (int64_t chunk = 0; chunk < chunks(); ++chunk) {
-      parts_.watchdog.enter("sampling", chunk);
+      // Takes as long as it takes: the longest completion is not known before.
+      parts_.watchdog.enter("sampling", chunk, base::Budget::kNone);
       if (parts_.stop_wanted()) return false;
       bool there = false;
       control_.on_first([&] { there = fs::exists(part(chunk)); });

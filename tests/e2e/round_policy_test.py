@@ -233,6 +233,14 @@ class FailedGates(PolicyTest):
         self.assertEqual(
             self.line("two")["result_digest"], self.line("two", "without")["result_digest"]
         )
+        # Also where this start has begun in the middle of it.
+        config = self.rounds(first, TWO, name="resumed", checkpoint={"every": 1})
+        self.train(config, "run.max_steps=2")
+        self.train(config)
+        for key in ("result_digest", "start_digest", "heldout", "last_step"):
+            self.assertEqual(
+                self.line("two", "resumed")[key], self.line("two", "without")[key], key
+            )
         done = self.train(self.rounds(TWO, first, name="last"))
         self.assertIn("done: 2 rounds, 3 steps", done.stdout)
         again = self.train(self.rounds(TWO, first, name="last"))
