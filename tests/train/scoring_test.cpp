@@ -161,7 +161,8 @@ TEST(Scoring, DiffersByRoundingOverTensorRanksAndInOtherBatches) {
   const auto one = numbers_of(scored_on(case_of({}), examples));
   const auto check = [&](const std::vector<double>& other) {
     ASSERT_EQ(other.size(), one.size());
-    for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(other[i], one[i], 1e-6 * std::abs(one[i])) << i;
+    for (size_t i = 0; i < one.size(); ++i)
+      EXPECT_NEAR(other[i], one[i], 1e-6 * std::abs(one[i])) << i;
   };
   check(numbers_of(scored_on(case_of({1, 1, 2}), examples)));
   check(numbers_of(scored_on(case_of({1, 2, 2}, 3), examples)));
