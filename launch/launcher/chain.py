@@ -65,8 +65,14 @@ class Chain:
             words, start_new_session=True, preexec_fn=follow_and_wait)  # noqa: PLW1509 (no threads)
         if self.asked:
             self.child.send_signal(signal.SIGTERM)
-        code = self.child.wait()
-        return code if code >= 0 else 128 - code
+        while True:
+            try:
+                code = self.child.wait(1)
+                return code if code >= 0 else 128 - code
+            except subprocess.TimeoutExpired:
+                # launch/run is deaf while it starts; to it any number of these is one request.
+                if self.asked:
+                    self.child.send_signal(signal.SIGUSR1)
 
     def run_folder(self):
         """As rondo itself reads it out of the configuration."""
@@ -140,6 +146,10 @@ def read_commands(path):
         fail(f"{path} cannot be read: {error}")
 
 
+def refused(word):
+    raise ValueError(f"{word} is no JSON")
+
+
 def json_lines(path):
     """(number, value) of each line; the value is None where it is no JSON."""
     with open(path, "rb") as file:
@@ -147,7 +157,7 @@ def json_lines(path):
             if not line.strip():
                 continue
             try:
-                yield number, json.loads(line.decode("utf-8"))
+                yield number, json.loads(line.decode("utf-8"), parse_constant=refused)
             except ValueError:
                 yield number, None
 
@@ -159,7 +169,7 @@ def wrong_verdicts(questions, path):
         if not isinstance(verdict, dict) or not isinstance(verdict.get("right"), bool):
             return (f"line {number} of its output is no verdict: expected "
                     '{"id": "...", "right": true}')
-        if verdict.get("id") not in asked:
+        if not isinstance(verdict.get("id"), str) or verdict["id"] not in asked:
             return "line {} of its output judges {!r}, which was not asked".format(
                 number, verdict.get("id"))
         asked.discard(verdict["id"])

@@ -109,38 +109,45 @@ void explain(const std::string& run, const nlohmann::json& model, base::Console&
                run);
 }
 
+// Called on one rank. The exit code.
+base::Exit tell(const LedgerOptions& options, base::Console& console) {
+  const auto lines = read_ledger(options.run);
+  if (!options.other.empty()) {
+    const std::string difference = train::first_difference(lines, read_ledger(options.other));
+    console.line("{}", difference.empty() ? "both ledgers have the same content" : difference);
+    return difference.empty() ? base::Exit::kDone : base::Exit::kUser;
+  }
+  const auto models = train::models_of(lines);
+  const train::LedgerCheck check = train::check_ledger(options.run, lines);
+  if (options.json) {
+    console.line(
+        "{}",
+        nlohmann::json{{"models", models}, {"wrong", check.wrong}, {"gone", check.gone}}.dump());
+  } else if (!options.of.empty()) {
+    const auto model = train::find_model(models, options.of);
+    if (!model) {
+      base::fail_user("{}: has no round, and no digest of weights, '{}'.", options.run, options.of);
+    }
+    for (const auto& one : train::ancestors(models, *model)) explain(options.run, one, console);
+  } else {
+    show_tree(models, console);
+  }
+  for (const std::string& text : check.gone) {
+    if (!options.json) console.line("not checked: {}", text);
+  }
+  for (const std::string& text : check.wrong) console.warn("{}: {}", options.run, text);
+  return check.wrong.empty() ? base::Exit::kDone : base::Exit::kUser;
+}
+
 base::Exit run(const LedgerOptions& options, Context& context) {
   base::Exit end = base::Exit::kDone;
   context.control.on_first([&] {
-    base::Console& console = context.console;
-    const auto lines = read_ledger(options.run);
-    if (!options.other.empty()) {
-      const std::string difference = train::first_difference(lines, read_ledger(options.other));
-      console.line("{}", difference.empty() ? "both ledgers have the same content" : difference);
-      if (!difference.empty()) end = base::Exit::kUser;
-      return;
+    try {
+      end = tell(options, context.console);
+    } catch (const nlohmann::json::exception& error) {
+      base::fail_user("{}/ledger.jsonl: a line is not as rondo writes it ({}).", options.run,
+                      error.what());
     }
-    const auto models = train::models_of(lines);
-    const train::LedgerCheck check = train::check_ledger(options.run, lines);
-    if (options.json) {
-      console.line(
-          "{}",
-          nlohmann::json{{"models", models}, {"wrong", check.wrong}, {"gone", check.gone}}.dump());
-    } else if (!options.of.empty()) {
-      const auto model = train::find_model(models, options.of);
-      if (!model) {
-        base::fail_user("{}: has no round, and no digest of weights, '{}'.", options.run,
-                        options.of);
-      }
-      for (const auto& one : train::ancestors(models, *model)) explain(options.run, one, console);
-    } else {
-      show_tree(models, console);
-    }
-    for (const std::string& text : check.gone) {
-      if (!options.json) console.line("not checked: {}", text);
-    }
-    for (const std::string& text : check.wrong) console.warn("{}: {}", options.run, text);
-    if (!check.wrong.empty()) end = base::Exit::kUser;
   });
   return context.control.any_true(end != base::Exit::kDone) ? base::Exit::kUser : base::Exit::kDone;
 }

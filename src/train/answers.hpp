@@ -10,8 +10,10 @@
 
 namespace rondo::train {
 
-// Collective over all ranks. Completions by the model of a run, on every rank. UserError where it
-// lies so that it cannot generate.
+// UserError where a run wants completions and its model lies so that it makes none.
+void check_completions(const Config& config, const model::Model& model);
+
+// Collective over all ranks. Completions by the model of a run, on every rank.
 std::vector<generate::Completion> complete(const RunParts& parts, const generate::Options& options,
                                            int64_t count, const generate::ReadPrompts& read);
 

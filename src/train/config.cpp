@@ -13,6 +13,7 @@
 #include "base/hash.hpp"
 #include "data/mix.hpp"
 #include "train/config_fields.hpp"
+#include "train/verifier.hpp"
 
 namespace rondo::train {
 
@@ -26,11 +27,22 @@ bool is_plain_name(const std::string& name) {
          name.find_first_not_of(kPlain) == std::string::npos;
 }
 
+void check_pattern(const VerifySection& verify,
+                   const std::function<void(const std::string&)>& say) {
+  if (verify.how != "regex") return;
+  try {
+    const Verifier tried(verify);
+  } catch (const base::UserError& error) {
+    say(error.what());
+  }
+}
+
 void check_samples(const Config& config, const SourceSection& source,
                    const std::function<void(const std::string&)>& say) {
   if (!source.train.paths.empty() || source.heldout.split > 0 || source.keep) {
     say("makes its examples by `samples`; take `train`, `heldout: {split: N}` and `keep` out.");
   }
+  check_pattern(source.samples->verify, say);
   const std::string& prompts = source.samples->prompts;
   const auto found =
       std::ranges::find(config.sources, prompts, [](const auto& entry) { return entry.first; });
@@ -53,6 +65,7 @@ void check_sources(const Config& config, base::Problems& problems) {
     } else if (source.train.paths.empty() && !source.heldout.given()) {
       say("has neither `train` nor `heldout`; give one of them.");
     }
+    check_pattern(source.verify, say);
     if (source.verify.how == "command") {
       say("verify: answers to held-out questions are judged inside: exact, numeric or regex.");
     }
@@ -217,8 +230,30 @@ void check_figure(const Config& config, const GateSection& gate,
     say(fmt::format("gate.on: '{}' is not a source with held-out examples.", gate.on));
   } else if (gate.figure != "loss" && gate.figure != "accuracy" && gate.figure != "exact_match") {
     say(fmt::format("gate.figure: '{}' is none of loss, accuracy and exact_match.", gate.figure));
+  } else if (gate.figure != "loss" && !gate.min && !gate.max && !gate.max_decrease) {
+    say(fmt::format("gate: give a bound of {}: min, max or max_decrease.", gate.figure));
   } else if (gate.figure == "exact_match" && config.evaluate.answers == 0) {
     say("gate.figure: exact_match needs evaluate.answers above 0.");
+  }
+}
+
+// The sources of round `i` that are made when it begins.
+void check_made(const Config& config, size_t i,
+                const std::function<void(const std::string&)>& say) {
+  for (const TrainedSource& trained : trained_sources(config, i)) {
+    const auto found = std::ranges::find(config.sources, trained.name,
+                                         [](const auto& entry) { return entry.first; });
+    if (trained.replayed || found == config.sources.end() || !found->second.samples) continue;
+    check_init(config, i, found->second.samples->by, [&](const std::string& text) {
+      say(fmt::format("sources.{}.samples.by: {}", trained.name, text));
+    });
+    if (shares_schedule(config, i)) {
+      say(
+          fmt::format("'{}' is made when the round begins, so that its length is not known before: "
+                      "it cannot share its schedule with another (optimizer_state: carry). Use "
+                      "carry_moments.",
+                      trained.name));
+    }
   }
 }
 
@@ -254,6 +289,8 @@ void check_gates(const Config& config, size_t i,
     check_round_data(with, i, say_of);
     check_round_mix(with, i, say_of);
     check_length(tried, say_of);
+    check_made(with, i, say_of);
+    if (tried.optimizer.value.betas.size() != 2) say_of("optimizer.betas must be two numbers.");
   }
 }
 
@@ -286,20 +323,12 @@ void check_round(const Config& config, size_t i, base::Problems& problems) {
   }
   if (round.optimizer.value.betas.size() != 2) say("optimizer.betas must be two numbers.");
   check_init(config, i, round.init, say);
-  for (const TrainedSource& trained : trained_sources(config, i)) {
-    const auto found = std::ranges::find(config.sources, trained.name,
-                                         [](const auto& entry) { return entry.first; });
-    if (trained.replayed || found == config.sources.end() || !found->second.samples) continue;
-    check_init(config, i, found->second.samples->by, [&](const std::string& text) {
-      say(fmt::format("sources.{}.samples.by: {}", trained.name, text));
-    });
-    if (shares_schedule(config, i)) {
-      say(
-          fmt::format("'{}' is made when the round begins, so that its length is not known before: "
-                      "it cannot share its schedule with another (optimizer_state: carry). Use "
-                      "carry_moments.",
-                      trained.name));
-    }
+  check_made(config, i, say);
+  const EvaluateSection& own = round.evaluate.value;
+  if (own.answers != config.evaluate.answers ||
+      own.max_new_tokens != config.evaluate.max_new_tokens) {
+    say("evaluate.answers and evaluate.max_new_tokens are the same for all rounds; give them in "
+        "the global section.");
   }
   check_gates(config, i, say);
 }

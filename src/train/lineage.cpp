@@ -93,7 +93,8 @@ LedgerCheck check_ledger(const std::string& run_folder, const std::vector<Ledger
     const bool aside = outcome == "retried" || outcome == "set_aside";
     // A path of an earlier version is a whole one.
     const auto place = [&](const std::string& path) {
-      return path.starts_with('/') || path.starts_with(run_folder) ? path : run_folder + "/" + path;
+      return path.starts_with('/') || path.starts_with(run_folder + "/") ? path
+                                                                         : run_folder + "/" + path;
     };
     const std::string checkpoint =
         aside ? fmt::format("{}/aside/{}/checkpoint", run_folder, key_of(line))

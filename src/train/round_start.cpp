@@ -110,11 +110,13 @@ class Start {
   }
 
   void load(const Parent& parent) {
+    parts_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     WeightSource source = source_of(parent);
     load_weights(source, parts_.model, parts_.control, parts_.console);
   }
 
   void load(const std::vector<Parent>& parents) {
+    parts_.watchdog.enter("load", state_.step, base::Budget::kFixed);
     std::deque<WeightSource> sources;
     std::vector<Member> members;
     for (const Parent& parent : parents) {

@@ -12,6 +12,7 @@
 #include "base/hash.hpp"
 #include "data/loader.hpp"
 #include "model/hf_config.hpp"
+#include "train/answers.hpp"
 #include "train/base_model.hpp"
 #include "train/calibration.hpp"
 #include "train/layout.hpp"
@@ -138,12 +139,11 @@ class Run {
     control_.agree([&] {
       layout_ = choose_layout(begun_layout(config_, state_, control_.size()), shape, machine_);
     });
-    state_.ranks = control_.size();
-    state_.tensor = layout_.mesh.tensor;
-    state_.zero = layout_.zero;
+    note_layout();
     mesh_ = std::make_unique<parallel::Mesh>(group_, layout_.mesh);
     model_ = std::make_unique<model::Model>(shape, *mesh_, layout_.training());
     stepper_ = std::make_unique<Stepper>(*model_, control_);
+    control_.agree([&] { check_completions(config_, *model_); });
     make_saver();
     check_inits(config_, shape, newest ? static_cast<size_t>(state_.round) + 1 : 0, control_);
     hooks_.watchdog.enter("load", 0, base::Budget::kFixed);
@@ -334,13 +334,15 @@ class Run {
       remove_refused(config_, skips_);
     });
     hooks_.faults.reach("put_aside", state_.step);
-    const auto newest = find_newest(config_, control_, console_, allowed());
+    const auto newest = find_newest(config_, control_, console_, allowed(), Resume::kAuto);
     if (newest) {
       control_.agree([&] { state_ = RunState::from_json(newest->state()); });
+      note_layout();
       restore_all(*newest, *model_, state_.has_optimizer, control_);
     } else {
       state_ = at_base();
       load_base(config_, *model_, control_, console_);
+      reset_moments();
     }
     control_.on_first([&] { folder_->event({{"event", "went_back"}, {"step", state_.step}}); });
     open_metrics();
@@ -486,25 +488,36 @@ class Run {
     return {};
   }
 
-  // Collective. The packs of round i, where other rounds than was thought at the start stand before
-  // it, or it is tried again. False when a stop has cut it short.
+  // Collective. The packs of round i and of those that share its schedule, where other rounds than
+  // was thought at the start stand before them, or it is tried again. False when a stop has cut it
+  // short.
   bool pack_again(size_t i) {
-    bool changed = false;
-    control_.agree([&] { changed = plan_round_again(config_, i, model_->shape().vocab, data_); });
-    if (!changed) return true;
-    hooks_.watchdog.enter("packing", 0, base::Budget::kNone);
-    const auto asked = [this] { return !stop_->reason().empty(); };
-    if (!ensure_packed({&data_.rounds[i]}, control_, group_, console_, asked)) return false;
-    control_.agree([&] { sets_->open_round(i, data_.rounds[i], model_->shape().vocab); });
+    for (const size_t k : schedule_mates(config_.rounds, i)) {
+      bool changed = false;
+      control_.agree([&] { changed = plan_round_again(config_, k, model_->shape().vocab, data_); });
+      if (!control_.any_true(changed)) continue;
+      hooks_.watchdog.enter("packing", 0, base::Budget::kNone);
+      const auto asked = [this] { return !stop_->reason().empty(); };
+      if (!ensure_packed({&data_.rounds[k]}, control_, group_, console_, asked)) return false;
+      control_.agree([&] { sets_->open_round(k, data_.rounds[k], model_->shape().vocab); });
+    }
     return true;
+  }
+
+  void reset_moments() {
+    for (size_t u = 0; u < model_->unit_count(); ++u) model_->unit(u).reset_moments();
+  }
+
+  void note_layout() {
+    state_.ranks = control_.size();
+    state_.tensor = layout_.mesh.tensor;
+    state_.zero = layout_.zero;
   }
 
   void take_optimizer(const RoundSection& round) {
     if (round.optimizer_state != "carry") state_.schedule_start = state_.step;
     if (round.optimizer_state == "reset") {
-      for (size_t u = 0; u < model_->unit_count(); ++u) {
-        model_->unit(u).reset_moments();
-      }
+      reset_moments();
       state_.adam_step = 0;
     } else if (!state_.has_optimizer) {
       base::fail_user(

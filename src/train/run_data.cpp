@@ -409,6 +409,12 @@ bool plan_round_again(const Config& config, size_t round, int64_t vocab, RunData
   data::PackRequest& planned = data.rounds.at(round);
   const std::string before = planned.sources.empty() ? "" : data::request_hash(planned);
   planned = round_request(config, plan_origin(config, round), vocab);
+  if (planned.sources.empty() && config.rounds[round].trains()) {
+    base::fail_user(
+        "{}: round '{}' replays rounds that gates have all set aside, so that it has no data. Give "
+        "it sources of its own, and start again.",
+        config.place, config.rounds[round].name);
+  }
   if (planned.sources.empty() || data::request_hash(planned) == before) return false;
   check_one_tokenizer(data);
   data.turns.at(round) = turns_of(planned);

@@ -96,7 +96,7 @@ void RunFolder::ledger(const nlohmann::json& line) const {
   const auto same = [&](const char* key) {
     return old->value(key, nlohmann::json()) == line.value(key, nlohmann::json());
   };
-  if (old && same("result_digest") && same("attempt") && same("outcome")) return;
+  if (old && same("weights_digest") && same("attempt") && same("outcome")) return;
   check_owner();
   append_to_ledger(path("ledger.jsonl"), line);
 }

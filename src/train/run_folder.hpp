@@ -36,7 +36,7 @@ class RunFolder {
   void skip_steps(const SkippedSteps::Entry& entry) const;
   // All lines of ledger.jsonl; "": there are none.
   std::string ledger_lines() const;
-  // Adds the line of a round to ledger.jsonl unless its last line has the same result, attempt and
+  // Adds the line of a round to ledger.jsonl unless its last line has the same weights, attempt and
   // outcome.
   void ledger(const nlohmann::json& line) const;
   // The last line of a round in ledger.jsonl, if there is one.

@@ -24,6 +24,7 @@
 #include "train/model_source.hpp"
 #include "train/questions.hpp"
 #include "train/round_start.hpp"
+#include "train/starts.hpp"
 #include "train/verifier.hpp"
 
 namespace rondo::train {
@@ -32,7 +33,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kChunk = 256;  // questions of a file of completions
+constexpr int64_t kCompletions = 1024;  // of a file, about
 
 // Settings on which the completions of a question depend.
 nlohmann::json settings_of(const SamplesSection& samples, uint64_t seed,
@@ -102,7 +103,9 @@ class Maker {
   }
 
   std::string part(int64_t chunk) const { return fmt::format("{}.parts/{:05}.h5", prefix_, chunk); }
-  int64_t chunks() const { return base::ceil_div(questions_->count(), kChunk); }
+  // Questions of a file.
+  int64_t chunk_size() const { return std::max<int64_t>(1, kCompletions / samples_.per_prompt); }
+  int64_t chunks() const { return base::ceil_div(questions_->count(), chunk_size()); }
 
   // False when a stop has cut it short.
   bool generate() {
@@ -127,8 +130,8 @@ class Maker {
       bool there = false;
       control_.on_first([&] { there = fs::exists(part(chunk)); });
       if (control_.any_true(there)) continue;
-      const int64_t first = chunk * kChunk;
-      const int64_t last = std::min(first + kChunk, questions_->count());
+      const int64_t first = chunk * chunk_size();
+      const int64_t last = std::min(first + chunk_size(), questions_->count());
       const auto completions =
           complete(parts_, options, (last - first) * samples_.per_prompt,
                    [&](base::Slice range) { return prompts_of(first, range); });
@@ -168,6 +171,8 @@ class Maker {
     }
     tokens += std::ssize(generated.tokens);
     data::write_generated(part(chunk), generated);
+    // It has brought something, though no checkpoint.
+    forget_starts(parts_.folder->path("starts.json"));
   }
 
   // --- On rank 0 from here on.
@@ -188,7 +193,7 @@ class Maker {
         const auto at = static_cast<size_t>(i);
         if (generated.finished[at] == 0) continue;
         candidates.push_back(
-            {chunk * kChunk + i / samples_.per_prompt,
+            {chunk * chunk_size() + i / samples_.per_prompt,
              fmt::format("{:016x}-{}", generated.example_id[at], i % samples_.per_prompt),
              {generated.tokens.begin() + generated.offsets[at],
               generated.tokens.begin() + generated.offsets[at + 1]}});
@@ -203,7 +208,8 @@ class Maker {
     const auto candidates = read_candidates();
     std::vector<bool> right;
     if (samples_.verify.how == "command") {
-      const std::string verdicts = prefix_ + ".verdicts.jsonl";
+      const std::string verdicts = fmt::format(
+          "{}.{}.verdicts.jsonl", prefix_, base::hash_hex(to_yaml(samples_.verify)).substr(0, 8));
       if (!fs::exists(verdicts)) {
         ask(candidates, verdicts);
         return false;

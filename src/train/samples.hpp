@@ -1,10 +1,10 @@
 // Rejection sampling: a round's examples made of a model's right answers (sources.NAME.samples).
 //
-//   <run folder>/rounds/ROUND/samples/
-//     SOURCE.HASH.parts/00000.h5   completions of some questions at a time
-//     (docs/formats/generated.md) SOURCE.HASH.questions.jsonl  for a command: {"id", "prompt",
-//     "completion", "answer"} SOURCE.HASH.verdicts.jsonl   what it said: {"id", "right"} SOURCE.h5
-//     the examples (docs/formats/tokenized.md)
+// In <run folder>/rounds/ROUND/samples/:
+//   SOURCE.HASH.parts/00000.h5        completions of some questions (docs/formats/generated.md)
+//   SOURCE.HASH.questions.jsonl       for a command: {"id", "prompt", "completion", "answer"}
+//   SOURCE.HASH.COMMAND.verdicts.jsonl   what it said: {"id", "right"}
+//   SOURCE.h5                         the examples (docs/formats/tokenized.md)
 //
 // HASH is of the questions, the weights that answer and the settings: what was made for others is
 // never taken. The same examples come out for every number of ranks, and after a kill anywhere.

@@ -41,7 +41,7 @@ void check_copies(const model::Model& model, int64_t step, comm::Control& contro
 
 std::optional<checkpoint::Checkpoint> find_newest(
     const Config& config, comm::Control& control, base::Console& console,
-    const std::function<bool(const nlohmann::json& state)>& allowed) {
+    const std::function<bool(const nlohmann::json& state)>& allowed, Resume resume) {
   const std::string folder = checkpoints_of(config);
   control.on_first([&] { checkpoint::clean(folder, console); });
   const auto verify = config.checkpoint.verify == "full" ? checkpoint::Verify::kFull
@@ -52,6 +52,7 @@ std::optional<checkpoint::Checkpoint> find_newest(
     return whole && (!allowed || allowed(state));
   };
   auto found = checkpoint::Checkpoint::open_newest(folder, control, console, verify, accept);
+  if (resume == Resume::kAuto) return found;
   if (found && config.checkpoint.resume == "never") {
     base::fail_user(
         "checkpoint.resume is never, but {} holds {}. Use another run.name, or resume: "

@@ -23,11 +23,15 @@
 
 namespace rondo::train {
 
+// What checkpoint.resume says is asked once, at the start of a run.
+enum class Resume { kAsConfigured, kAuto };
+
 // Collective over all ranks. The newest whole checkpoint of a run whose state is allowed, or
-// nothing; honours checkpoint.resume.
+// nothing.
 std::optional<checkpoint::Checkpoint> find_newest(
     const Config& config, comm::Control& control, base::Console& console,
-    const std::function<bool(const nlohmann::json& state)>& allowed = {});
+    const std::function<bool(const nlohmann::json& state)>& allowed = {},
+    Resume resume = Resume::kAsConfigured);
 
 // Called on rank 0. Removes the checkpoints of a run that `skips` do not allow.
 void remove_refused(const Config& config, const SkippedSteps& skips);

@@ -17,9 +17,8 @@ class Verifier {
 
   // exact:   the texts are the same but for white space around them.
   // numeric: their last numbers are the same, to 1e-6 of the larger; "1,234.5" is a number.
-  // regex:   so is the text of the last match of the pattern in each, or of its first group where
-  // it
-  //          has one. Of longer texts the last kMostCharacters bytes are looked at.
+  // regex:   so is the last match of the pattern in each, or its first group where it has one. Of
+  //          longer texts the last kMostCharacters bytes are looked at.
   // A reference without a number, or a match, makes nothing right.
   bool right(std::string_view completion, std::string_view reference) const;
 
